@@ -1,0 +1,1 @@
+"""Services that the other packages share: registries, logging, events, processes, files."""
