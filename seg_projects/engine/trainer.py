@@ -1,0 +1,95 @@
+"""Detectron2's trainer with our mapper, evaluators and optimizers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.data import (
+    MetadataCatalog,
+    build_detection_test_loader,
+    build_detection_train_loader,
+)
+from detectron2.engine import DefaultTrainer
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.solver import get_default_optimizer_params
+from detectron2.solver.build import maybe_add_gradient_clipping
+from detectron2.utils import comm
+from seg_projects.data import PanopticMapper
+from seg_projects.errors import UserError
+from seg_projects.evaluation import build_evaluator
+
+
+class SegTrainer(DefaultTrainer):
+    """Trains and evaluates what the config names, panoptic data sets of ours included."""
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
+        if not _is_panoptic(cfg.DATASETS.TRAIN[0]):
+            return super().build_train_loader(cfg)
+        return build_detection_train_loader(cfg, mapper=PanopticMapper(cfg, is_train=True))
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict[str, Any]]]:
+        if not _is_panoptic(dataset_name):
+            return super().build_test_loader(cfg, dataset_name)
+        return build_detection_test_loader(
+            cfg, dataset_name, mapper=PanopticMapper(cfg, is_train=False)
+        )
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        return build_evaluator(dataset_name, Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """``SOLVER.OPTIMIZER`` over Detectron2's parameter groups, gradients clipped as set."""
+        kinds = {"ADAM": torch.optim.Adam, "ADAMW": torch.optim.AdamW}
+        name = cfg.SOLVER.OPTIMIZER.upper()
+        if name == "SGD":
+            return super().build_optimizer(cfg, model)
+        if name not in kinds:
+            raise UserError(f"SOLVER.OPTIMIZER is {name!r}; known: SGD, {', '.join(kinds)}.")
+        groups = get_default_optimizer_params(
+            model,
+            base_lr=cfg.SOLVER.BASE_LR,
+            weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+            bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+            weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+        )
+        optimizer = maybe_add_gradient_clipping(cfg, kinds[name])
+        return optimizer(groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+
+    @classmethod
+    def test(
+        cls,
+        cfg: CfgNode,
+        model: nn.Module,
+        evaluators: list[DatasetEvaluator] | None = None,
+    ) -> dict[str, Any]:
+        """Evaluates on ``DATASETS.TEST`` and keeps the figures in ``evaluation.json``."""
+        results = super().test(cfg, model, evaluators)
+        if comm.is_main_process() and results:
+            write_json(Path(cfg.OUTPUT_DIR) / "evaluation.json", results)
+        return results
+
+
+def _is_panoptic(dataset_name: str) -> bool:
+    return MetadataCatalog.get(dataset_name).get("evaluator_type") == "panoptic"
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes ``content`` to ``path`` in one step: readers see the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,54 @@
+"""The ground truth of a panoptic data set, read image by image and shared by its evaluators."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from detectron2.data import MetadataCatalog
+from seg_projects.data.datasets.panoptic import read_panoptic_json
+from seg_projects.data.panoptic_ids import read_panoptic_ids
+from seg_projects.errors import UserError
+
+
+class Annotation(NamedTuple):
+    """The truth of one image, category ids as in the file."""
+
+    ids: np.ndarray  # (H, W) int32, 0 is void
+    segments: list[dict[str, Any]]
+
+
+class PanopticGroundTruth:
+    """Annotations by image id, categories and their classes in the model's output."""
+
+    def __init__(self, dataset_name: str) -> None:
+        """Reads the JSON that the metadata of ``dataset_name`` names."""
+        self.metadata = MetadataCatalog.get(dataset_name)
+        content = read_panoptic_json(Path(self.metadata.panoptic_json))
+        self.root = Path(self.metadata.panoptic_root)
+        self.categories = sorted(content["categories"], key=lambda category: category["id"])
+        self.column = {c["id"]: i for i, c in enumerate(self.categories)}
+        self.is_thing = np.array([bool(c["isthing"]) for c in self.categories])
+        self.names = [c["name"] for c in self.categories]
+        self._annotations = {a["image_id"]: a for a in content["annotations"]}
+        things = self.metadata.thing_dataset_id_to_contiguous_id
+        stuff = self.metadata.stuff_dataset_id_to_contiguous_id
+        self._thing_category = {label: category for category, label in things.items()}
+        self._stuff_category = {label: category for category, label in stuff.items()}
+        # Consecutive evaluators ask for the same image.
+        self.annotation = lru_cache(maxsize=4)(self._read)
+
+    def _read(self, image_id: int) -> Annotation:
+        if image_id not in self._annotations:
+            raise UserError(f"Image {image_id} has no annotation in {self.metadata.panoptic_json}.")
+        annotation = self._annotations[image_id]
+        ids = read_panoptic_ids(self.root / annotation["file_name"])
+        return Annotation(ids, annotation["segments_info"])
+
+    def category_of(self, segment: dict[str, Any]) -> int:
+        """The file's category id of a predicted segment (``isthing``, ``category_id``)."""
+        classes = self._thing_category if segment["isthing"] else self._stuff_category
+        return classes[segment["category_id"]]

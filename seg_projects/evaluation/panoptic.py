@@ -1,0 +1,83 @@
+"""Panoptic quality of a model on a data set in the COCO panoptic format, in memory."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from seg_projects.evaluation.ground_truth import PanopticGroundTruth
+from seg_projects.evaluation.panoptic_quality import (
+    add_counts,
+    empty_counts,
+    mean_quality,
+    panoptic_counts,
+    panoptic_quality,
+)
+from seg_projects.evaluation.tables import log_table
+
+logger = logging.getLogger(__name__)
+
+
+class PanopticEvaluator(DatasetEvaluator):
+    """PQ, SQ and RQ in percent over all, thing and stuff categories, and PQ per category."""
+
+    def __init__(self, truth: PanopticGroundTruth) -> None:
+        self.truth = truth
+        self.reset()
+
+    def reset(self) -> None:
+        self.counts = empty_counts(len(self.truth.categories))
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        """Adds images: ``panoptic_seg`` of each output is the map of ids and its segments."""
+        for input_, output in zip(inputs, outputs, strict=True):
+            ids, segments = output["panoptic_seg"]
+            annotation = self.truth.annotation(input_["image_id"])
+            predicted = [
+                {"id": s["id"], "category_id": self.truth.category_of(s)} for s in segments
+            ]
+            counts = panoptic_counts(
+                annotation.ids,
+                annotation.segments,
+                ids.cpu().numpy(),
+                predicted,
+                self.truth.column,
+            )
+            self.counts = add_counts(self.counts, counts)
+
+    def evaluate(self) -> dict[str, dict[str, float]] | None:
+        """``{"panoptic_seg": {"PQ": ..., "SQ": ..., "RQ": ..., "PQ_th": ..., "PQ-<name>": ...}}``.
+
+        None on all processes but the first.
+        """
+        gathered = comm.gather(self.counts)
+        if not comm.is_main_process():
+            return None
+        counts = gathered[0]
+        for other in gathered[1:]:
+            counts = add_counts(counts, other)
+        quality = panoptic_quality(counts)
+        groups = {
+            "": np.ones_like(self.truth.is_thing),
+            "_th": self.truth.is_thing,
+            "_st": ~self.truth.is_thing,
+        }
+        result: dict[str, float] = {}
+        rows = []
+        for suffix, chosen in groups.items():
+            means = mean_quality(quality, chosen)
+            result |= {
+                f"{key}{suffix}": v for key, v in zip(("PQ", "SQ", "RQ"), means, strict=True)
+            }
+            occurring = int((chosen & ~np.isnan(quality.pq)).sum())
+            name = {"": "all", "_th": "things", "_st": "stuff"}[suffix]
+            rows.append((name, *means, occurring))
+        result |= {
+            f"PQ-{name}": float(v) for name, v in zip(self.truth.names, quality.pq, strict=True)
+        }
+        log_table(logger, "Panoptic quality", ("", "PQ", "SQ", "RQ", "categories"), rows)
+        return {"panoptic_seg": result}

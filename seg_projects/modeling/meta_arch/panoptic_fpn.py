@@ -1,0 +1,63 @@
+"""Panoptic FPN with a merge that costs what its boxes cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from detectron2.modeling import META_ARCH_REGISTRY, PanopticFPN
+from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
+from detectron2.structures import Instances
+from seg_projects.postprocessing import merge_instances_and_stuff
+
+
+@META_ARCH_REGISTRY.register()
+class SegPanopticFPN(PanopticFPN):
+    """Mask R-CNN and a semantic head on one FPN (arXiv:1901.02446).
+
+    Config keys, parameter names, losses and results are those of Detectron2's ``PanopticFPN``, so
+    that its checkpoints load; the merge of instances and stuff is ours.
+    """
+
+    def inference(
+        self, batched_inputs: list[dict[str, Any]], do_postprocess: bool = True
+    ) -> list[dict[str, Any]] | tuple[list[Instances], Tensor]:
+        """Runs the network on inputs with ``image`` (3, H, W) and the ``height``, ``width`` wanted.
+
+        Returns:
+            Per image a dict of ``sem_seg``, the (K, height, width) logits, ``instances``, and
+            ``panoptic_seg``, the (height, width) int32 map of segment ids and its segments.
+            Without ``do_postprocess``, the raw detections and logits at the network's size.
+        """
+        images = self.preprocess_image(batched_inputs)
+        features = self.backbone(images.tensor)
+        logits, _ = self.sem_seg_head(features, None)
+        proposals, _ = self.proposal_generator(images, features, None)
+        detections, _ = self.roi_heads(images, features, proposals, None)
+        if not do_postprocess:
+            return detections, logits
+        results = []
+        for one, input_, found, size in zip(
+            logits, batched_inputs, detections, images.image_sizes, strict=True
+        ):
+            height, width = input_.get("height", size[0]), input_.get("width", size[1])
+            sem_seg = sem_seg_postprocess(one, size, height, width)
+            instances = detector_postprocess(found, height, width)
+            panoptic_seg = self._merge(instances, sem_seg)
+            results.append(
+                {"sem_seg": sem_seg, "instances": instances, "panoptic_seg": panoptic_seg}
+            )
+        return results
+
+    def _merge(self, instances: Instances, sem_seg: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
+        return merge_instances_and_stuff(
+            instances.pred_masks,
+            instances.pred_boxes.tensor,
+            instances.scores,
+            instances.pred_classes,
+            sem_seg.argmax(dim=0),
+            overlap_threshold=self.combine_overlap_thresh,
+            stuff_area_limit=self.combine_stuff_area_thresh,
+            score_threshold=self.combine_instances_score_thresh,
+        )
