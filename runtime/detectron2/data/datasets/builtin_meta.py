@@ -436,12 +436,16 @@ def coco_separated_metadata() -> dict[str, Any]:
     """Classes of COCO panoptic segmentation by two heads (Panoptic FPN, arXiv:1901.02446).
 
     Things are numbered as for detection; the semantic map has the 53 stuff classes behind one
-    class 0, "things", for all that the instance head is responsible for.
+    class 0, "things", for all that the instance head is responsible for. The names of the classes
+    lose their endings "-other" and "-merged".
     """
     stuff = [c for c in COCO_CATEGORIES if not c["isthing"]]
     return {
         "stuff_dataset_id_to_contiguous_id": {0: 0, **_contiguous_ids(stuff, start=1)},
-        "stuff_classes": ["things", *(c["name"] for c in stuff)],
+        "stuff_classes": [
+            "things",
+            *(c["name"].replace("-other", "").replace("-merged", "") for c in stuff),
+        ],
         "stuff_colors": [[82, 18, 128], *(c["color"] for c in stuff)],
         **coco_instances_metadata(),
     }

@@ -186,8 +186,15 @@ def load_sem_seg(
     Returns:
         ``{"file_name", "sem_seg_file_name"}`` for each name that is in both folders, by name.
     """
-    labels = _files_by_stem(gt_root, gt_ext)
-    images = _files_by_stem(image_root, image_ext)
+    return pair_sem_seg(gt_root, image_root, gt_ext, image_ext, dataset_name=None)
+
+
+def pair_sem_seg(
+    gt_root: str, image_root: str, gt_ext: str, image_ext: str, *, dataset_name: str | None
+) -> list[Record]:
+    """Does what :func:`load_sem_seg` does, and names the data set in errors."""
+    labels = _files_by_stem(gt_root, gt_ext, dataset_name)
+    images = _files_by_stem(image_root, image_ext, dataset_name)
     if not labels:
         raise AssertionError(
             f"There is no label map (*.{gt_ext}) in {gt_root}. Check the folder and gt_ext."
@@ -206,11 +213,11 @@ def load_sem_seg(
     return [{"file_name": images[stem], "sem_seg_file_name": labels[stem]} for stem in common]
 
 
-def _files_by_stem(folder: str, extension: str) -> dict[str, str]:
+def _files_by_stem(folder: str, extension: str, dataset_name: str | None) -> dict[str, str]:
     try:
         names = PathManager.ls(folder)
     except FileNotFoundError:
-        raise missing_data_error(folder, None) from None
+        raise missing_data_error(folder, dataset_name) from None
     return {
         os.path.splitext(name)[0]: os.path.join(folder, name)
         for name in names
