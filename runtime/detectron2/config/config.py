@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from typing import Any, TypeVar, overload
@@ -240,9 +241,9 @@ def _gives_config(*args: Any, **kwargs: Any) -> bool:
     config = args[0] if args else kwargs.get("cfg")
     if isinstance(config, _CfgNode):
         return True
-    from omegaconf import DictConfig
-
-    return isinstance(config, DictConfig)
+    # Where nothing has imported omegaconf yet, no argument can be one of its configs.
+    omegaconf = sys.modules.get("omegaconf")
+    return omegaconf is not None and isinstance(config, omegaconf.DictConfig)
 
 
 def _check_first_parameter(from_config: Callable[..., Any]) -> None:

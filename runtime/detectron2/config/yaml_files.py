@@ -20,7 +20,7 @@ class _DataLoader(yaml.SafeLoader):
 
 _DataLoader.add_constructor(
     "tag:yaml.org,2002:python/tuple",
-    lambda loader, node: tuple(loader.construct_sequence(node, deep=True)),  # type: ignore[arg-type]
+    lambda loader, node: tuple(loader.construct_sequence(node, deep=True)),
 )
 
 
@@ -36,6 +36,11 @@ def load_yaml_with_base(filename: str, *, tuples: bool) -> dict[str, Any]:
         ValueError: A base is remote or inherits from itself; a file is not a mapping.
     """
     return _load(filename, _DataLoader if tuples else yaml.SafeLoader, ())
+
+
+def read_yaml(filename: str) -> dict[str, Any]:
+    """The mapping in ``filename``, without regard to ``_BASE_``; tuples may be tagged as such."""
+    return _read(filename, _DataLoader)
 
 
 def _load(

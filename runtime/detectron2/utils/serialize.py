@@ -16,7 +16,7 @@ class PicklableWrapper:
 
     def __init__(self, obj: Any) -> None:
         # A wrapped wrapper would pickle twice for nothing.
-        self._obj = obj._obj if isinstance(obj, PicklableWrapper) else obj
+        self._obj: Any = obj._obj if isinstance(obj, PicklableWrapper) else obj
 
     def __reduce__(self) -> tuple[Callable[[bytes], PicklableWrapper], tuple[bytes]]:
         return _unpickle, (cloudpickle.dumps(self._obj),)

@@ -1,0 +1,78 @@
+"""The zoo's configurations equal the recorded ones; its names lead to the recorded URLs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from golden import REFERENCE, reference_json
+
+from detectron2 import model_zoo
+from detectron2.config import CfgNode, get_cfg
+
+CONFIGS = Path(model_zoo.__file__).parent / "configs"
+
+
+def recorded_names() -> list[str]:
+    if not (REFERENCE / "model_configs.json").is_file():
+        return []
+    return [n for n in reference_json("model_configs.json") if not n.startswith(("_", "projects/"))]
+
+
+def as_lists(value: Any) -> Any:
+    """JSON has no tuples."""
+    return [as_lists(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def flat(cfg: CfgNode, prefix: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in cfg.items():
+        if isinstance(value, CfgNode):
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[prefix + key] = as_lists(value)
+    return values
+
+
+@pytest.mark.parametrize("name", recorded_names())
+def test_a_config_is_the_defaults_plus_the_recorded_differences(name: str) -> None:
+    recorded = reference_json("model_configs.json")[name]["differs_from_default"]
+    assert flat(model_zoo.get_config(name + ".yaml")) == flat(get_cfg()) | recorded
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: p.stem)
+def test_every_file_loads_and_names_weights(path: Path) -> None:
+    cfg = model_zoo.get_config(str(path.relative_to(CONFIGS)))
+    assert cfg.MODEL.WEIGHTS.startswith(("detectron2://", "catalog://"))
+
+
+def test_every_recorded_name_has_its_url() -> None:
+    recorded = reference_json("model_zoo.json")["checkpoints"]
+    assert {n: model_zoo.get_checkpoint_url(n + ".yaml") for n in recorded} == recorded
+
+
+@pytest.mark.parametrize("suffix", ["", ".yaml"])
+def test_the_suffix_of_a_name_does_not_matter_for_its_url(suffix: str) -> None:
+    url = model_zoo.get_checkpoint_url("Cityscapes/mask_rcnn_R_50_FPN" + suffix)
+    assert url.endswith("/Cityscapes/mask_rcnn_R_50_FPN/142423278/model_final_af9cf5.pkl")
+
+
+def test_trained_configs_start_from_the_trained_weights() -> None:
+    name = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+    untrained, trained = model_zoo.get_config(name), model_zoo.get_config(name, trained=True)
+    assert untrained.MODEL.WEIGHTS == "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
+    assert model_zoo.get_checkpoint_url(name) == trained.MODEL.WEIGHTS
+
+
+def test_an_unknown_config_is_answered_with_the_nearest() -> None:
+    with pytest.raises(RuntimeError, match=r"nearest name is .*/mask_rcnn_R_50_FPN_3x\.yaml"):
+        model_zoo.get_config_file("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3.yaml")
+    with pytest.raises(RuntimeError, match="nearest name is Cityscapes/mask_rcnn_R_50_FPN"):
+        model_zoo.get_checkpoint_url("Cityscapes/mask_rcnn_R_500_FPN.yaml")
+
+
+def test_a_config_without_published_weights_has_no_url() -> None:
+    assert model_zoo.get_config_file("Misc/semantic_R_50_FPN_1x.yaml")
+    with pytest.raises(RuntimeError, match="semantic_R_50_FPN_1x"):
+        model_zoo.get_checkpoint_url("Misc/semantic_R_50_FPN_1x.yaml")
