@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,15 @@ def test_wrong_arguments_are_named(tmp_path: Path, change: dict[str, Any], messa
     with pytest.raises(ValueError, match=message):
         small_set(tmp_path, **change)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_writes_a_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = Path(__file__).parents[3] / "datasets" / "prepare_shapes.py"
+    main = runpy.run_path(str(script))["main"]
+    counts = ["--num-train", "1", "--num-val", "1", "--size", "32", "48"]
+    main(["--root", str(tmp_path), *counts])
+    assert capsys.readouterr().out.strip() == str(tmp_path / "shapes")
+    assert Image.open(tmp_path / "shapes/train/0000001.jpg").size == (48, 32)
+    with pytest.raises(SystemExit):
+        main(["--root", str(tmp_path), *counts, "--seed", "-1"])
+    assert "seed=-1" in capsys.readouterr().err

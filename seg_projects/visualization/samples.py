@@ -1,0 +1,78 @@
+"""Comparisons of an image, its ground truth and a prediction, ready for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from seg_projects.visualization.overlay import (
+    Category,
+    Ids,
+    Image,
+    double_ids,
+    double_image,
+    panoptic_overlay,
+)
+
+_LARGEST_SIDE = 800
+
+
+class Panoptic(NamedTuple):
+    """A panoptic segmentation."""
+
+    ids: Ids
+    """(H, W), 0 is void."""
+    segments: Sequence[Mapping[str, Any]]
+    """``id`` and ``category_id`` of each segment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One image of a report; all arrays are (H, W, 3) RGB of one size."""
+
+    name: str
+    image: Image
+    ground_truth: Image | None = None
+    prediction: Image
+    caption: str = ""
+    """Shown beside the name, such as the PQ of this image."""
+
+
+def panoptic_sample(
+    name: str,
+    image_rgb: Image,
+    *,
+    ground_truth: Panoptic | None = None,
+    prediction: Panoptic,
+    categories: Mapping[int, Category],
+    caption: str = "",
+) -> Sample:
+    """Paints both segmentations over the image, small images enlarged so that names are legible.
+
+    Args:
+        name: Of the image; its PNG file is called after it.
+        image_rgb: (H, W, 3) uint8.
+        ground_truth: None where the image has no annotation.
+        prediction: Of the same size.
+        categories: By the category ids that both segmentations use.
+        caption: One short line.
+    """
+    doublings = 0
+    while max(image_rgb.shape[:2]) * 2 <= _LARGEST_SIDE:
+        image_rgb = double_image(image_rgb)
+        doublings += 1
+
+    def painted(panoptic: Panoptic) -> Image:
+        ids = panoptic.ids
+        for _ in range(doublings):
+            ids = double_ids(ids)
+        return panoptic_overlay(image_rgb, ids, panoptic.segments, categories)
+
+    return Sample(
+        name=name,
+        image=image_rgb,
+        ground_truth=None if ground_truth is None else painted(ground_truth),
+        prediction=painted(prediction),
+        caption=caption,
+    )
