@@ -42,6 +42,7 @@ class DeformConv(nn.Module):
         self.padding = _pair(padding)
         self.dilation = _pair(dilation)
         self.deformable_groups = deformable_groups
+        self.bias = None  # what initialises convolutions looks for it
         self.norm = norm
         self.activation = activation
 

@@ -1,0 +1,50 @@
+"""What every backbone offers to the heads on top of it."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from typing import Any
+
+from torch import nn
+
+from detectron2.layers import ShapeSpec
+
+__all__ = ["Backbone"]
+
+
+class Backbone(nn.Module, metaclass=ABCMeta):
+    """Turns a batch of images into named feature maps.
+
+    A subclass sets ``_out_features``, the names of its outputs, and ``_out_feature_channels`` and
+    ``_out_feature_strides``, dicts by these names; or it overrides ``output_shape``.
+    """
+
+    _out_features: list[str]
+    _out_feature_channels: dict[str, int]
+    _out_feature_strides: dict[str, int]
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self) -> Any:
+        """Takes (N, C, H, W) images in a subclass; gives a dict of (N, C', H', W') maps."""
+
+    @property
+    def size_divisibility(self) -> int:
+        """Heights and widths of the input must be multiples of this, if it is positive."""
+        return 0
+
+    @property
+    def padding_constraints(self) -> dict[str, int]:
+        """How inputs must be padded: ``size_divisibility`` and ``square_size``, if present."""
+        return {}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride of each output."""
+        return {
+            name: ShapeSpec(
+                channels=self._out_feature_channels[name], stride=self._out_feature_strides[name]
+            )
+            for name in self._out_features
+        }

@@ -1,0 +1,492 @@
+"""Residual networks (arXiv:1512.03385), grouped (arXiv:1611.05431) and deformable ones too.
+
+Every block is a ``CNNBlockBase``: it knows its channels and its stride, and can be frozen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fvcore.nn.weight_init import c2_msra_fill
+from torch import Tensor, nn
+
+from detectron2.config import CfgNode
+from detectron2.layers import (
+    CNNBlockBase,
+    Conv2d,
+    DeformConv,
+    ModulatedDeformConv,
+    ShapeSpec,
+    get_norm,
+)
+
+from .backbone import Backbone
+from .build import BACKBONE_REGISTRY
+
+__all__ = [
+    "BasicBlock",
+    "BasicStem",
+    "BottleneckBlock",
+    "DeformBottleneckBlock",
+    "ResNet",
+    "ResNetBlockBase",
+    "build_resnet_backbone",
+    "make_stage",
+]
+
+ResNetBlockBase = CNNBlockBase
+
+_BLOCKS_PER_STAGE = {
+    18: [2, 2, 2, 2],
+    34: [3, 4, 6, 3],
+    50: [3, 4, 6, 3],
+    101: [3, 4, 23, 3],
+    152: [3, 8, 36, 3],
+}
+
+
+class BasicStem(CNNBlockBase):
+    """A 7x7 convolution and a max pooling, each of stride 2."""
+
+    def __init__(self, in_channels: int = 3, out_channels: int = 64, norm: str = "BN") -> None:
+        super().__init__(in_channels, out_channels, 4)
+        self.conv1 = _conv_norm(in_channels, out_channels, 7, norm, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) images to (N, C', H / 4, W / 4) features."""
+        return F.max_pool2d(F.relu_(self.conv1(x)), kernel_size=3, stride=2, padding=1)
+
+
+class BasicBlock(CNNBlockBase):
+    """Two 3x3 convolutions and a shortcut: the block of ResNet-18 and ResNet-34."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int = 1, norm: str = "BN"
+    ) -> None:
+        """Makes the block; the first convolution takes the stride."""
+        super().__init__(in_channels, out_channels, stride)
+        self.shortcut = _projection(in_channels, out_channels, stride, norm)
+        self.conv1 = _conv_norm(in_channels, out_channels, 3, norm, stride=stride)
+        self.conv2 = _conv_norm(out_channels, out_channels, 3, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H / stride, W / stride)."""
+        residual = self.conv2(F.relu_(self.conv1(x)))
+        residual += x if self.shortcut is None else self.shortcut(x)
+        return F.relu_(residual)
+
+
+class BottleneckBlock(CNNBlockBase):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut: the block of the deeper ResNets."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bottleneck_channels: int,
+        stride: int = 1,
+        num_groups: int = 1,
+        norm: str = "BN",
+        stride_in_1x1: bool = False,
+        dilation: int = 1,
+    ) -> None:
+        """Makes the block.
+
+        Args:
+            in_channels: C of the input.
+            out_channels: C of the output.
+            bottleneck_channels: C within the block.
+            stride: of the whole block.
+            num_groups: groups of the 3x3 convolution.
+            norm: what ``get_norm`` takes, for all convolutions.
+            stride_in_1x1: the first 1x1 convolution takes the stride, not the 3x3 one; weights
+                trained with Caffe2 need it.
+            dilation: of the 3x3 convolution.
+        """
+        super().__init__(in_channels, out_channels, stride)
+        stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
+        width = bottleneck_channels
+        self.shortcut = _projection(in_channels, out_channels, stride, norm)
+        self.conv1 = _conv_norm(in_channels, width, 1, norm, stride=stride_1x1)
+        self.conv2 = _conv_norm(
+            width, width, 3, norm, stride=stride_3x3, dilation=dilation, groups=num_groups
+        )
+        self.conv3 = _conv_norm(width, out_channels, 1, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H / stride, W / stride)."""
+        residual = F.relu_(self.conv1(x))
+        residual = F.relu_(self.conv2(residual))
+        residual = self.conv3(residual)
+        residual += x if self.shortcut is None else self.shortcut(x)
+        return F.relu_(residual)
+
+
+class DeformBottleneckBlock(CNNBlockBase):
+    """A bottleneck block whose 3x3 convolution is deformable (arXiv:1703.06211, 1811.11168)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        bottleneck_channels: int,
+        stride: int = 1,
+        num_groups: int = 1,
+        norm: str = "BN",
+        stride_in_1x1: bool = False,
+        dilation: int = 1,
+        deform_modulated: bool = False,
+        deform_num_groups: int = 1,
+    ) -> None:
+        """Makes the block; it starts as a regular one, with all offsets 0.
+
+        Args:
+            in_channels: C of the input.
+            out_channels: C of the output.
+            bottleneck_channels: C within the block.
+            stride: of the whole block.
+            num_groups: groups of the 3x3 convolution.
+            norm: what ``get_norm`` takes, for all convolutions but the offsets'.
+            stride_in_1x1: the first 1x1 convolution takes the stride, not the 3x3 one.
+            dilation: of the 3x3 convolution.
+            deform_modulated: each sampled value is also weighted, in (0, 1) (version 2).
+            deform_num_groups: groups of channels with offsets of their own.
+        """
+        super().__init__(in_channels, out_channels, stride)
+        self.deform_modulated = deform_modulated
+        stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
+        width = bottleneck_channels
+        geometry = {"stride": stride_3x3, "padding": dilation, "dilation": dilation}
+        self.shortcut = _projection(in_channels, out_channels, stride, norm)
+        self.conv1 = _conv_norm(in_channels, width, 1, norm, stride=stride_1x1)
+        # Two offsets for each of the 9 taps, and a weight where these are modulated.
+        channels_per_group = 27 if deform_modulated else 18
+        self.conv2_offset = Conv2d(
+            width, channels_per_group * deform_num_groups, kernel_size=3, **geometry
+        )
+        nn.init.zeros_(self.conv2_offset.weight)
+        nn.init.zeros_(self.conv2_offset.bias)
+        conv_class = ModulatedDeformConv if deform_modulated else DeformConv
+        self.conv2 = conv_class(
+            width,
+            width,
+            kernel_size=3,
+            bias=False,
+            groups=num_groups,
+            deformable_groups=deform_num_groups,
+            norm=get_norm(norm, width),
+            **geometry,
+        )
+        c2_msra_fill(self.conv2)
+        self.conv3 = _conv_norm(width, out_channels, 1, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H / stride, W / stride)."""
+        residual = F.relu_(self.conv1(x))
+        offsets = self.conv2_offset(residual)
+        if self.deform_modulated:
+            # The first two thirds are offsets, in the layout of version 1; the rest are weights.
+            first, second, weights = offsets.chunk(3, dim=1)
+            offsets = torch.cat((first, second), dim=1)
+            residual = self.conv2(residual, offsets, weights.sigmoid())
+        else:
+            residual = self.conv2(residual, offsets)
+        residual = self.conv3(F.relu_(residual))
+        residual += x if self.shortcut is None else self.shortcut(x)
+        return F.relu_(residual)
+
+
+class ResNet(Backbone):
+    """A stem, then stages ``res2``, ``res3``, ... of blocks, then perhaps a linear classifier."""
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: list[list[CNNBlockBase]],
+        num_classes: int | None = None,
+        out_features: list[str] | None = None,
+        freeze_at: int = 0,
+    ) -> None:
+        """Assembles the network.
+
+        Args:
+            stem: a block in front of the stages.
+            stages: the blocks of each stage; stages after the last one of ``out_features`` are
+                left out.
+            num_classes: classes of the linear layer ``linear``; no such layer if absent.
+            out_features: which of ``stem``, ``res2``, ... and ``linear`` to return; the last one
+                there is, if absent.
+            freeze_at: how many of stem and stages to freeze, see ``freeze``.
+        """
+        super().__init__()
+        self.stem = stem
+        self.num_classes = num_classes
+        stage_names = [f"res{index}" for index in range(2, 2 + len(stages))]
+        available = ["stem", *stage_names] + ([] if num_classes is None else ["linear"])
+        self._out_features = available[-1:] if out_features is None else list(out_features)
+        _check_out_features(self._out_features, available)
+        if "linear" not in self._out_features:
+            stage_names = _up_to_last_used(stage_names, self._out_features)
+        self.stage_names = tuple(stage_names)
+
+        stride, channels = stem.stride, stem.out_channels
+        self._out_feature_strides = {"stem": stride}
+        self._out_feature_channels = {"stem": channels}
+        for name, blocks in zip(self.stage_names, stages, strict=False):
+            self.add_module(name, nn.Sequential(*blocks))
+            for block in blocks:
+                stride, channels = stride * block.stride, block.out_channels
+            self._out_feature_strides[name] = stride
+            self._out_feature_channels[name] = channels
+
+        if num_classes is not None:
+            self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+            self.linear = nn.Linear(channels, num_classes)
+            # "The 1000-way fully-connected layer is initialized by drawing weights from a
+            # zero-mean Gaussian with standard deviation of 0.01" (arXiv:1706.02677, 5.1).
+            nn.init.normal_(self.linear.weight, std=0.01)
+        self.freeze(freeze_at)
+
+    @property
+    def stages(self) -> list[nn.Sequential]:
+        """The stages that the network has, in order."""
+        return [getattr(self, name) for name in self.stage_names]
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """The maps (N, C', H / stride, W / stride) of ``out_features``; (N, K) for ``linear``.
+
+        Args:
+            x: (N, C, H, W) normalised images.
+        """
+        assert x.dim() == 4, f"ResNet takes (N, C, H, W) images, not {tuple(x.shape)}"
+        outputs = {}
+        x = self.stem(x)
+        if "stem" in self._out_features:
+            outputs["stem"] = x
+        for name in self.stage_names:
+            x = getattr(self, name)(x)
+            if name in self._out_features:
+                outputs[name] = x
+        if "linear" in self._out_features:
+            outputs["linear"] = self.linear(self.avgpool(x).flatten(1))
+        return outputs
+
+    def freeze(self, freeze_at: int = 0) -> ResNet:
+        """Makes the first parts constant: no gradients, and fixed batch statistics.
+
+        Args:
+            freeze_at: 0 freezes nothing, 1 the stem, 2 the stem and ``res2``, and so on.
+        """
+        if freeze_at >= 1:
+            self.stem.freeze()
+        for stage in self.stages[: max(freeze_at - 1, 0)]:
+            for block in stage:
+                block.freeze()
+        return self
+
+    @staticmethod
+    def make_stage(
+        block_class: type[CNNBlockBase],
+        num_blocks: int,
+        *,
+        in_channels: int,
+        out_channels: int,
+        **kwargs: Any,
+    ) -> list[CNNBlockBase]:
+        """Blocks of the same output channels, one after the other.
+
+        Args:
+            block_class: called with the channels and ``kwargs`` as keywords.
+            num_blocks: how many.
+            in_channels: of the first block.
+            out_channels: of all blocks.
+            kwargs: the same for all blocks; ``x_per_block`` lists the argument ``x`` of each.
+        """
+        own = {
+            k.removesuffix("_per_block"): v for k, v in kwargs.items() if k.endswith("_per_block")
+        }
+        shared = {k: v for k, v in kwargs.items() if not k.endswith("_per_block")}
+        for name, values in own.items():
+            assert name not in shared, f"make_stage got both {name} and {name}_per_block"
+            assert len(values) == num_blocks, (
+                f"{name}_per_block has {len(values)} values for {num_blocks} blocks"
+            )
+        return [
+            block_class(
+                in_channels=out_channels if index else in_channels,
+                out_channels=out_channels,
+                **shared,
+                **{name: values[index] for name, values in own.items()},
+            )
+            for index in range(num_blocks)
+        ]
+
+    @staticmethod
+    def make_default_stages(
+        depth: int, block_class: type[CNNBlockBase] | None = None, **kwargs: Any
+    ) -> list[list[CNNBlockBase]]:
+        """The four stages of a standard network, behind a stem of 64 channels.
+
+        Args:
+            depth: 18, 34, 50, 101 or 152.
+            block_class: that of the papers if absent: ``BasicBlock`` below 50 layers, else
+                ``BottleneckBlock``.
+            kwargs: further arguments of all blocks.
+        """
+        blocks_per_stage = _blocks_per_stage(depth)
+        if block_class is None:
+            block_class = BasicBlock if depth < 50 else BottleneckBlock
+        channels = [64, 128, 256, 512] if depth < 50 else [256, 512, 1024, 2048]
+        bottleneck = issubclass(block_class, BottleneckBlock | DeformBottleneckBlock)
+        stages = []
+        for index, (num_blocks, out_channels) in enumerate(
+            zip(blocks_per_stage, channels, strict=True)
+        ):
+            widths = {"bottleneck_channels": out_channels // 4} if bottleneck else {}
+            stages.append(
+                ResNet.make_stage(
+                    block_class,
+                    num_blocks,
+                    in_channels=channels[index - 1] if index else 64,
+                    out_channels=out_channels,
+                    stride_per_block=[2 if index else 1] + [1] * (num_blocks - 1),
+                    **{**widths, **kwargs},
+                )
+            )
+        return stages
+
+
+make_stage = ResNet.make_stage
+
+
+@BACKBONE_REGISTRY.register()
+def build_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
+    """A ``ResNet`` as ``cfg.MODEL.RESNETS`` describes it.
+
+    Stages behind the last one of ``OUT_FEATURES`` are not built.
+    """
+    node = cfg.MODEL.RESNETS
+    blocks_per_stage = _blocks_per_stage(node.DEPTH)
+    _check_resnet_config(node)
+    stage_names = ["res2", "res3", "res4", "res5"]
+    _check_out_features(node.OUT_FEATURES, ["stem", *stage_names])
+    in_channels = node.STEM_OUT_CHANNELS
+    stages = []
+    for index in range(len(_up_to_last_used(stage_names, node.OUT_FEATURES))):
+        dilation = node.RES5_DILATION if stage_names[index] == "res5" else 1
+        downsamples = index > 0 and dilation == 1
+        out_channels = node.RES2_OUT_CHANNELS * 2**index
+        block_class, kwargs = _block_of_stage(node, index, dilation)
+        stages.append(
+            ResNet.make_stage(
+                block_class,
+                blocks_per_stage[index],
+                in_channels=in_channels,
+                out_channels=out_channels,
+                stride_per_block=[2 if downsamples else 1] + [1] * (blocks_per_stage[index] - 1),
+                **kwargs,
+            )
+        )
+        in_channels = out_channels
+    return ResNet(
+        BasicStem(input_shape.channels, node.STEM_OUT_CHANNELS, norm=node.NORM),
+        stages,
+        out_features=node.OUT_FEATURES,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+    )
+
+
+def _block_of_stage(
+    node: CfgNode, index: int, dilation: int
+) -> tuple[type[CNNBlockBase], dict[str, Any]]:
+    """The class of the blocks of stage ``index`` and their arguments, from ``MODEL.RESNETS``."""
+    if node.DEPTH < 50:
+        return BasicBlock, {"norm": node.NORM}
+    kwargs = {
+        "norm": node.NORM,
+        "bottleneck_channels": node.NUM_GROUPS * node.WIDTH_PER_GROUP * 2**index,
+        "stride_in_1x1": node.STRIDE_IN_1X1,
+        "dilation": dilation,
+        "num_groups": node.NUM_GROUPS,
+    }
+    if not node.DEFORM_ON_PER_STAGE[index]:
+        return BottleneckBlock, kwargs
+    kwargs["deform_modulated"] = node.DEFORM_MODULATED
+    kwargs["deform_num_groups"] = node.DEFORM_NUM_GROUPS
+    return DeformBottleneckBlock, kwargs
+
+
+def _check_resnet_config(node: CfgNode) -> None:
+    """Raises where ``MODEL.RESNETS`` asks for what the blocks do not offer."""
+    if node.RES5_DILATION not in (1, 2):
+        raise ValueError(f"MODEL.RESNETS.RES5_DILATION = {node.RES5_DILATION} must be 1 or 2.")
+    if len(node.DEFORM_ON_PER_STAGE) != 4:
+        raise ValueError(
+            "MODEL.RESNETS.DEFORM_ON_PER_STAGE needs 4 values, for res2 to res5, "
+            f"not {node.DEFORM_ON_PER_STAGE}."
+        )
+    if node.DEPTH >= 50:
+        return
+    required = {
+        "RES2_OUT_CHANNELS": 64,
+        "RES5_DILATION": 1,
+        "NUM_GROUPS": 1,
+        "DEFORM_ON_PER_STAGE": [False] * 4,
+    }
+    for key, value in required.items():
+        if node[key] != value:
+            raise ValueError(
+                f"MODEL.RESNETS.{key} = {node[key]} must be {value} for DEPTH = {node.DEPTH}, "
+                "which has blocks without a bottleneck."
+            )
+
+
+def _blocks_per_stage(depth: int) -> list[int]:
+    if depth not in _BLOCKS_PER_STAGE:
+        raise ValueError(f"A ResNet of depth {depth} is unknown; use {list(_BLOCKS_PER_STAGE)}.")
+    return _BLOCKS_PER_STAGE[depth]
+
+
+def _check_out_features(names: list[str], available: list[str]) -> None:
+    unknown = [name for name in names if name not in available]
+    if unknown or not names:
+        raise ValueError(f"OUT_FEATURES = {names}: a ResNet gives one or more of {available}.")
+
+
+def _up_to_last_used(stage_names: list[str], used: list[str]) -> list[str]:
+    """The stages that ``used`` needs: unused parameters would cost memory and stall DDP."""
+    last = max((i for i, name in enumerate(stage_names) if name in used), default=-1)
+    return stage_names[: last + 1]
+
+
+def _conv_norm(
+    in_channels: int, out_channels: int, kernel_size: int, norm: str, **kwargs: Any
+) -> Conv2d:
+    """A convolution without bias that keeps the size, up to the stride, and a norm layer."""
+    conv = Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size=kernel_size,
+        padding=kwargs.get("dilation", 1) * (kernel_size // 2),
+        bias=False,
+        norm=get_norm(norm, out_channels),
+        **kwargs,
+    )
+    c2_msra_fill(conv)
+    return conv
+
+
+def _projection(in_channels: int, out_channels: int, stride: int, norm: str) -> Conv2d | None:
+    """The 1x1 convolution of a shortcut; ``None`` where the channels stay the same."""
+    if in_channels != out_channels:
+        return _conv_norm(in_channels, out_channels, 1, norm, stride=stride)
+    if stride != 1:
+        raise ValueError(
+            f"A block of {in_channels} input and output channels has an identity shortcut, which "
+            f"cannot have the stride {stride}; change the channels or the stride."
+        )
+    return None
