@@ -20,7 +20,11 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from seg_projects.config import add_seg_projects_config
 from seg_projects.data import declare_panoptic_datasets
+from seg_projects.data.categories import OutputCategories
 from seg_projects.errors import UserError
+
+CATEGORIES_FILE = "categories.json"
+PANOPTIC_TYPES = ("panoptic", "coco_panoptic_seg")
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +32,10 @@ logger = logging.getLogger(__name__)
 def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     """The config of ``config_file`` with ``overrides`` (KEY VALUE KEY VALUE ...) applied.
 
-    Declares the config's own data sets, and falls back to the CPU where there is no CUDA.
+    Falls back to the CPU where there is no CUDA.
 
     Raises:
-        UserError: the file is missing or no YAML, a key is unknown, a value has another type, a
-            declared data set is not there.
+        UserError: the file is missing or no YAML, a key is unknown, a value has another type.
     """
     path = Path(config_file)
     if not path.is_file():
@@ -51,7 +54,6 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     except (KeyError, ValueError, AssertionError) as error:
         raise UserError(f"On the command line: {_explain(error, known)}") from error
     _fall_back_to_cpu(cfg)
-    declare_panoptic_datasets(cfg)
     return cfg
 
 
@@ -87,22 +89,31 @@ def _fall_back_to_cpu(cfg: CfgNode) -> None:
 
 
 def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Checks ``cfg``, then sets up output folder, logging and seeds, and freezes ``cfg``.
+    """Declares and checks what ``cfg`` names, sets up output folder, logging and seeds.
+
+    ``cfg`` is frozen afterwards.
 
     Args:
         cfg: from :func:`load_config`.
         args: with ``config_file``, ``eval_only`` and ``resume``, as ``tools/train_net.py`` has.
 
     Raises:
-        UserError: a data set is not registered, class counts disagree, the weights are missing,
-            the output folder cannot be written.
+        UserError: a data set is missing or not registered, class counts disagree, the weights
+            are missing, the output folder cannot be written.
     """
+    declare_panoptic_datasets(cfg)
     _check_datasets(cfg, eval_only=args.eval_only)
     _check_weights(cfg)
     _check_output_dir(Path(cfg.OUTPUT_DIR))
     cfg.freeze()
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="seg_projects")
     default_setup(cfg, args)
+    metadata = MetadataCatalog.get(
+        cfg.DATASETS.TEST[0] if cfg.DATASETS.TEST else cfg.DATASETS.TRAIN[0]
+    )
+    if comm.is_main_process() and metadata.get("evaluator_type") in PANOPTIC_TYPES:
+        # So that the folder is all that a prediction needs.
+        OutputCategories.from_metadata(metadata).write(Path(cfg.OUTPUT_DIR) / CATEGORIES_FILE)
 
 
 def _check_datasets(cfg: CfgNode, *, eval_only: bool) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from detectron2.utils import comm
 from seg_projects.data import PanopticMapper
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
+from seg_projects.files import write_json
 
 
 class SegTrainer(DefaultTrainer):
@@ -83,13 +82,3 @@ class SegTrainer(DefaultTrainer):
 
 def _is_panoptic(dataset_name: str) -> bool:
     return MetadataCatalog.get(dataset_name).get("evaluator_type") == "panoptic"
-
-
-def write_json(path: Path, content: object) -> None:
-    """Writes ``content`` to ``path`` in one step: readers see the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

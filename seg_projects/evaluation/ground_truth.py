@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detectron2.data import MetadataCatalog
+from seg_projects.data.categories import OutputCategories
 from seg_projects.data.datasets.panoptic import read_panoptic_json
 from seg_projects.data.panoptic_ids import read_panoptic_ids
 from seg_projects.errors import UserError
@@ -34,10 +35,7 @@ class PanopticGroundTruth:
         self.is_thing = np.array([bool(c["isthing"]) for c in self.categories])
         self.names = [c["name"] for c in self.categories]
         self._annotations = {a["image_id"]: a for a in content["annotations"]}
-        things = self.metadata.thing_dataset_id_to_contiguous_id
-        stuff = self.metadata.stuff_dataset_id_to_contiguous_id
-        self._thing_category = {label: category for category, label in things.items()}
-        self._stuff_category = {label: category for category, label in stuff.items()}
+        self.output_categories = OutputCategories.from_metadata(self.metadata)
         # Consecutive evaluators ask for the same image.
         self.annotation = lru_cache(maxsize=4)(self._read)
 
@@ -47,8 +45,3 @@ class PanopticGroundTruth:
         annotation = self._annotations[image_id]
         ids = read_panoptic_ids(self.root / annotation["file_name"])
         return Annotation(ids, annotation["segments_info"])
-
-    def category_of(self, segment: dict[str, Any]) -> int:
-        """The file's category id of a predicted segment (``isthing``, ``category_id``)."""
-        classes = self._thing_category if segment["isthing"] else self._stuff_category
-        return classes[segment["category_id"]]

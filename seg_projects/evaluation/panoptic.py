@@ -37,8 +37,10 @@ class PanopticEvaluator(DatasetEvaluator):
         for input_, output in zip(inputs, outputs, strict=True):
             ids, segments = output["panoptic_seg"]
             annotation = self.truth.annotation(input_["image_id"])
+            categories = self.truth.output_categories.category_ids(segments)
             predicted = [
-                {"id": s["id"], "category_id": self.truth.category_of(s)} for s in segments
+                {"id": s["id"], "category_id": category}
+                for s, category in zip(segments, categories, strict=True)
             ]
             counts = panoptic_counts(
                 annotation.ids,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, Instances
-
 from seg_projects.data.datasets.panoptic import register_panoptic
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator

@@ -47,7 +47,9 @@ def _slow_counts(
     for f in found_segments:
         mask = found == f["id"]
         ignored = truth == 0
-        crowds = [t for t in truth_segments if t["iscrowd"] and t["category_id"] == f["category_id"]]
+        crowds = [
+            t for t in truth_segments if t["iscrowd"] and t["category_id"] == f["category_id"]
+        ]
         for crowd in crowds[-1:]:
             ignored = ignored | (truth == crowd["id"])
         if f["id"] not in matched_found and (mask & ignored).sum() <= 0.5 * mask.sum():
@@ -56,9 +58,7 @@ def _slow_counts(
 
 
 ids_maps = hnp.arrays(np.int32, (4, 5), elements=st.integers(0, 4))
-kinds = st.lists(
-    st.tuples(st.sampled_from([10, 20]), st.integers(0, 1)), min_size=4, max_size=4
-)
+kinds = st.lists(st.tuples(st.sampled_from([10, 20]), st.integers(0, 1)), min_size=4, max_size=4)
 
 
 @settings(max_examples=300, deadline=None)

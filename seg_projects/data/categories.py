@@ -1,0 +1,73 @@
+"""The categories of a model's output: what its classes and labels mean outside the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import Metadata
+from seg_projects.errors import UserError
+from seg_projects.files import write_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputCategories:
+    """COCO categories and their place in the output of a Panoptic FPN."""
+
+    records: list[dict[str, Any]]
+    """``id``, ``name``, ``isthing``, ``color`` of each, in the order of their ids."""
+    thing_ids: dict[int, int]
+    """Category id -> class of an instance, in [0, T)."""
+    stuff_ids: dict[int, int]
+    """Category id -> semantic label; the id 0, no category, stands for all things."""
+
+    @classmethod
+    def from_metadata(cls, metadata: Metadata) -> OutputCategories:
+        """The categories that a registered panoptic data set has."""
+        thing_ids = metadata.thing_dataset_id_to_contiguous_id
+        stuff_ids = metadata.stuff_dataset_id_to_contiguous_id
+        records = [
+            {"id": i, "name": names[label], "isthing": int(is_thing), "color": list(colors[label])}
+            for is_thing, ids, names, colors in (
+                (True, thing_ids, metadata.thing_classes, metadata.thing_colors),
+                (False, stuff_ids, metadata.stuff_classes, metadata.stuff_colors),
+            )
+            for i, label in ids.items()
+            if is_thing or i not in (0, *thing_ids)
+        ]
+        records.sort(key=lambda record: record["id"])
+        return cls(records=records, thing_ids=dict(thing_ids), stuff_ids=dict(stuff_ids))
+
+    @classmethod
+    def read(cls, path: Path) -> OutputCategories:
+        """What :meth:`write` wrote to ``path``."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                records=content["categories"],
+                thing_ids={int(i): c for i, c in content["thing_ids"].items()},
+                stuff_ids={int(i): c for i, c in content["stuff_ids"].items()},
+            )
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{path} is no file of categories: {error!r}.") from error
+
+    def write(self, path: Path) -> None:
+        """Writes the JSON file ``path``."""
+        content = {
+            "categories": self.records,
+            "thing_ids": self.thing_ids,
+            "stuff_ids": self.stuff_ids,
+        }
+        write_json(path, content)
+
+    def category_ids(self, segments: list[dict[str, Any]]) -> list[int]:
+        """The category id of each predicted segment (``isthing``, ``category_id``)."""
+        thing_of, stuff_of = _inverse(self.thing_ids), _inverse(self.stuff_ids)
+        return [(thing_of if s["isthing"] else stuff_of)[s["category_id"]] for s in segments]
+
+
+def _inverse(ids: Mapping[int, int]) -> dict[int, int]:
+    return {label: category for category, label in ids.items()}

@@ -1,0 +1,123 @@
+"""Predictions of a list of images as files: overlays, label PNGs and one COCO panoptic JSON."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from seg_projects.data.categories import OutputCategories
+from seg_projects.data.panoptic_ids import rgb_from_ids
+from seg_projects.engine.predictor import PanopticPrediction
+from seg_projects.errors import UserError
+from seg_projects.files import write_atomically, write_json
+from seg_projects.visualization.overlay import categories_from_coco, panoptic_overlay
+
+logger = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+def find_images(paths: Sequence[str | Path]) -> list[Path]:
+    """The image files among ``paths`` and in those that are folders, in the order of names.
+
+    Raises:
+        UserError: a path does not exist, or there is no image at all.
+    """
+    images: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = (p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            images += sorted(found)
+        elif path.is_file():
+            images.append(path)
+        else:
+            raise UserError(f"The input {path} does not exist.")
+    if not images:
+        raise UserError(
+            f"No image ({', '.join(sorted(IMAGE_SUFFIXES))}) in {list(map(str, paths))}."
+        )
+    return images
+
+
+def read_image_rgb(path: Path) -> np.ndarray:
+    """The (H, W, 3) uint8 RGB image at ``path``, upright as its EXIF orientation says."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"The image {path} cannot be read: {error}.") from error
+
+
+def write_predictions(
+    images: Iterable[Path],
+    predict: Callable[[np.ndarray], PanopticPrediction],
+    categories: OutputCategories,
+    output_dir: Path,
+) -> int:
+    """Segments ``images`` and writes the results below ``output_dir``.
+
+    ``overlays/NAME.png`` is to look at; ``panoptic/NAME.png`` holds segment ids as
+    R + 256 G + 65536 B, which ``panoptic.json`` lists; ``labels/NAME.png`` holds the category id
+    of each pixel, 0 where nothing was found. An image that cannot be read is skipped with a
+    warning.
+
+    Returns:
+        How many images were written.
+    """
+    colours = categories_from_coco(categories.records)
+    for folder in ("overlays", "panoptic", "labels"):
+        (output_dir / folder).mkdir(parents=True, exist_ok=True)
+    entries, annotations = [], []
+    for number, (name, image, path) in enumerate(_readable(images), start=1):
+        ids, segments = predict(image)
+        overlay = panoptic_overlay(image, ids, segments, colours)
+        _write_png(output_dir / "overlays" / f"{name}.png", overlay)
+        _write_png(output_dir / "panoptic" / f"{name}.png", rgb_from_ids(ids))
+        _write_png(output_dir / "labels" / f"{name}.png", _label_map(ids, segments))
+        height, width = ids.shape
+        entries.append({"id": number, "file_name": path.name, "height": height, "width": width})
+        annotations.append(
+            {"image_id": number, "file_name": f"{name}.png", "segments_info": segments}
+        )
+        logger.info("%s: %d segments", path, len(segments))
+    content = {"images": entries, "annotations": annotations, "categories": categories.records}
+    write_json(output_dir / "panoptic.json", content)
+    return len(entries)
+
+
+def _readable(images: Iterable[Path]) -> Iterator[tuple[str, np.ndarray, Path]]:
+    """(unique name, image, path) of each image that can be read."""
+    taken: set[str] = set()
+    for path in images:
+        try:
+            image = read_image_rgb(path)
+        except UserError as error:
+            logger.warning("Skipped: %s", error)
+            continue
+        # "a.jpg" and "a.png", or files of one name from two folders, get names of their own.
+        name, count = path.stem, 1
+        while name in taken:
+            count += 1
+            name = f"{path.stem}-{count}"
+        taken.add(name)
+        yield name, image, path
+
+
+def _label_map(ids: np.ndarray, segments: list[dict[str, Any]]) -> np.ndarray:
+    table = np.zeros(max((s["id"] for s in segments), default=0) + 1, dtype=np.int64)
+    for segment in segments:
+        table[segment["id"]] = segment["category_id"]
+    labels = table[ids]
+    return labels.astype(np.uint8 if table.max() < 256 else np.uint16)
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())

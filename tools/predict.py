@@ -1,0 +1,62 @@
+#!/usr/bin/env python
+"""Segments images with a trained model; writes overlays, label PNGs and a COCO panoptic JSON.
+
+python tools/predict.py --config-file output/quickstart/config.yaml --input FILE_OR_FOLDER ... \
+    --output output/predictions
+
+The weights are MODEL.WEIGHTS, or the last checkpoint in the config's OUTPUT_DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments; needs no torch, so that ``--help`` is immediate."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="of the trained model")
+    parser.add_argument(
+        "--input", required=True, nargs="+", metavar="PATH", help="images or folders"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segments the images; returns how many."""
+    from detectron2.utils.logger import setup_logger
+    from seg_projects.engine import load_config
+    from seg_projects.engine.prediction_files import find_images, write_predictions
+    from seg_projects.engine.predictor import PanopticPredictor, find_weights
+
+    setup_logger(name="seg_projects")
+    images = find_images(args.input)
+    cfg = load_config(args.config_file, args.opts)
+    cfg.MODEL.WEIGHTS = find_weights(cfg)
+    predictor = PanopticPredictor(cfg)
+    return write_predictions(images, predictor, predictor.categories, args.output)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses ``argv`` and segments; returns the exit status, 2 for a user's mistake."""
+    args = build_parser().parse_args(argv)
+    from seg_projects.errors import UserError
+
+    try:
+        count = run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{count} images: {args.output}/overlays, labels, panoptic, panoptic.json")
+    return 0 if count else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
