@@ -183,7 +183,7 @@ class Boxes:
         """The tensor, named."""
         return f"Boxes({self.tensor})"
 
-    def inside_box(self, box_size: tuple[int, int], boundary_threshold: int = 0) -> Tensor:
+    def inside_box(self, box_size: tuple[int, int], boundary_threshold: float = 0) -> Tensor:
         """(N,) bool: inside an image of (height, width) grown by ``boundary_threshold`` pixels."""
         height, width = box_size
         x0, y0, x1, y1 = self.tensor.unbind(1)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from golden import Golden, exception_name
@@ -40,10 +43,11 @@ def test_anchors_of_the_published_pyramid_configs() -> None:
 
 def test_misuse_raises_the_recorded_exceptions() -> None:
     facts = Golden("anchors").json("facts")
-    kwargs = {"sizes": [[32], [64]], "aspect_ratios": [[1.0]], "strides": [4, 8, 16]}
-    assert exception_name(lambda: DefaultAnchorGenerator(**kwargs)) == facts["bad_levels"]
-    kwargs = {"sizes": [[32]], "aspect_ratios": [[1.0]], "strides": [4], "offset": 1.0}
-    assert exception_name(lambda: DefaultAnchorGenerator(**kwargs)) == facts["bad_offset"]
+    bad_levels: dict[str, Any] = {"sizes": [[8], [16]], "strides": [4, 8, 16]}
+    bad_offset: dict[str, Any] = {"sizes": [[8]], "strides": [4], "offset": 1.0}
+    for kwargs, name in ((bad_levels, "bad_levels"), (bad_offset, "bad_offset")):
+        build = partial(DefaultAnchorGenerator, aspect_ratios=[[1.0]], **kwargs)
+        assert exception_name(build) == facts[name]
 
 
 def test_flat_lists_hold_for_all_levels() -> None:

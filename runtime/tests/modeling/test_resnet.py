@@ -149,7 +149,7 @@ def test_an_identity_shortcut_cannot_have_a_stride() -> None:
 @pytest.mark.parametrize("modulated", [True, False])
 def test_a_new_deformable_block_is_a_regular_one(modulated: bool) -> None:
     torch.manual_seed(0)
-    sizes = {"bottleneck_channels": 4, "stride": 2, "dilation": 2, "norm": ""}
+    sizes: dict[str, Any] = {"bottleneck_channels": 4, "stride": 2, "dilation": 2, "norm": ""}
     regular = BottleneckBlock(4, 8, **sizes).eval()
     deformable = DeformBottleneckBlock(4, 8, deform_modulated=modulated, **sizes).eval()
     deformable.load_state_dict(regular.state_dict(), strict=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from detectron2.layers import ShapeSpec
 
@@ -26,9 +27,13 @@ class Backbone(nn.Module, metaclass=ABCMeta):
     def __init__(self) -> None:
         super().__init__()
 
-    @abstractmethod
-    def forward(self) -> Any:
-        """Takes (N, C, H, W) images in a subclass; gives a dict of (N, C', H', W') maps."""
+    if TYPE_CHECKING:
+        forward: Callable[..., Any]  # subclasses choose their arguments
+    else:
+
+        @abstractmethod
+        def forward(self) -> dict[str, Tensor]:
+            """Gives the (N, C, H, W) feature maps by name; a subclass takes the images."""
 
     @property
     def size_divisibility(self) -> int:

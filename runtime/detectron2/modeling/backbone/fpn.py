@@ -49,9 +49,10 @@ class FPN(Backbone):
         if fuse_type not in ("sum", "avg"):
             raise ValueError(f"FUSE_TYPE = {fuse_type!r} must be 'sum' or 'avg'.")
         shapes = select_features(bottom_up.output_shape(), in_features, "MODEL.FPN.IN_FEATURES")
-        strides = [shape.stride for shape in shapes]
+        strides = [shape.stride for shape in shapes if shape.stride is not None]
         self._levels = _pyramid_levels(in_features, strides)
         for level, shape in zip(self._levels, shapes, strict=True):
+            assert shape.channels is not None, "the maps' channels must be known"
             lateral = _conv(shape.channels, out_channels, 1, norm)
             self.add_module(f"fpn_lateral{level}", lateral)
             self.add_module(f"fpn_output{level}", _conv(out_channels, out_channels, 3, norm))

@@ -160,7 +160,7 @@ class DeformBottleneckBlock(CNNBlockBase):
         self.deform_modulated = deform_modulated
         stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
         width = bottleneck_channels
-        geometry = {"stride": stride_3x3, "padding": dilation, "dilation": dilation}
+        geometry: dict[str, Any] = {"stride": stride_3x3, "padding": dilation, "dilation": dilation}
         self.shortcut = _projection(in_channels, out_channels, stride, norm)
         self.conv1 = _conv_norm(in_channels, width, 1, norm, stride=stride_1x1)
         # Two offsets for each of the 9 taps, and a weight where these are modulated.
@@ -370,6 +370,7 @@ def build_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     Stages behind the last one of ``OUT_FEATURES`` are not built.
     """
     node = cfg.MODEL.RESNETS
+    assert input_shape.channels is not None, "the input's channels must be known"
     blocks_per_stage = _blocks_per_stage(node.DEPTH)
     _check_resnet_config(node)
     stage_names = ["res2", "res3", "res4", "res5"]

@@ -121,10 +121,7 @@ def add_ground_truth_to_proposals(
     """
     if len(gt) != len(proposals):
         raise ValueError(f"ground truth of {len(gt)} images, proposals of {len(proposals)}")
-    return [
-        add_ground_truth_to_proposals_single_image(image_gt, image_proposals)
-        for image_gt, image_proposals in zip(gt, proposals, strict=True)
-    ]
+    return list(map(add_ground_truth_to_proposals_single_image, gt, proposals))
 
 
 def add_ground_truth_to_proposals_single_image(

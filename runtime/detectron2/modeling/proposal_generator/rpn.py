@@ -91,11 +91,11 @@ class StandardRPNHead(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: list[ShapeSpec]) -> dict[str, Any]:
         """Reads ``MODEL.RPN.CONV_DIMS``, and the number of anchors from their generator."""
-        channels = {shape.channels for shape in input_shape}
-        if len(channels) != 1:
+        channels = [shape.channels for shape in input_shape]
+        if len(set(channels)) != 1:
             raise ValueError(
-                f"MODEL.RPN.IN_FEATURES: one head serves all levels, so that they need equal "
-                f"channels, not {sorted(channels)}."
+                "MODEL.RPN.IN_FEATURES: one head serves all levels, so that they need equal "
+                f"channels, not {channels}."
             )
         anchor_generator = build_anchor_generator(cfg, input_shape)
         num_anchors = set(anchor_generator.num_anchors)
@@ -105,7 +105,7 @@ class StandardRPNHead(nn.Module):
                 f"anchors per position, not {anchor_generator.num_anchors}."
             )
         return {
-            "in_channels": channels.pop(),
+            "in_channels": channels[0],
             "num_anchors": num_anchors.pop(),
             "box_dim": anchor_generator.box_dim,
             "conv_dims": cfg.MODEL.RPN.CONV_DIMS,
@@ -139,8 +139,8 @@ class RPN(nn.Module):
         box2box_transform: BoxTransform,
         batch_size_per_image: int,
         positive_fraction: float,
-        pre_nms_topk: tuple[float, float],
-        post_nms_topk: tuple[float, float],
+        pre_nms_topk: tuple[int, int],
+        post_nms_topk: tuple[int, int],
         nms_thresh: float = 0.7,
         min_box_size: float = 0.0,
         anchor_boundary_thresh: float = -1.0,
