@@ -64,19 +64,23 @@ class ROIPooler(nn.Module):
         assert len(box_lists) == len(x[0]), (
             f"boxes of {len(box_lists)} images for a batch of {len(x[0])}"
         )
-        rois = convert_boxes_to_pooler_format(box_lists).to(x[0].device)
+        rois = convert_boxes_to_pooler_format(box_lists)
         if len(self.level_poolers) == 1:
             return self.level_poolers[0](x[0], rois)
 
         levels = assign_boxes_to_levels(
             box_lists, self.min_level, self.max_level, self.canonical_box_size, self.canonical_level
         )
-        # Boxes grouped by level: their counts are all that the host has to wait for.
-        order = levels.argsort(stable=True)
-        counts = levels.bincount(minlength=len(x)).tolist()
-        output = x[0].new_zeros((len(rois), x[0].shape[1], *self.output_size))
+        # Boxes grouped by level: where the groups end is all that the host has to wait for. The
+        # ends stay a tensor, so that a traced pooler does not keep those of its example.
+        order = levels.argsort()
+        level_ids = torch.arange(len(x), device=levels.device)
+        ends = (levels[:, None] <= level_ids).sum(dim=0).cpu()
+        starts = F.pad(ends[:-1], (1, 0))
+        output = x[0].new_zeros((rois.shape[0], x[0].shape[1], *self.output_size))
         # A level without boxes is pooled too, so that every feature map has a gradient.
-        for feature, pooler, rows in zip(x, self.level_poolers, order.split(counts), strict=True):
+        for level, (feature, pooler) in enumerate(zip(x, self.level_poolers, strict=True)):
+            rows = order[starts[level] : ends[level]]
             output.index_copy_(0, rows, pooler(feature, rois[rows]))
         return output
 

@@ -96,6 +96,13 @@ def test_buffers_follow_the_module_but_are_not_saved() -> None:
     assert [buffer.dtype for buffer in buffers.double()] == [torch.float64] * 2
 
 
+def test_the_host_never_waits_for_anchors() -> None:
+    # Tensors on the meta device have no values that could be waited for.
+    generator = DefaultAnchorGenerator(sizes=[[8]], aspect_ratios=[[1.0]], strides=[4])
+    (anchors,) = generator.to("meta")([torch.zeros(1, 1, 2, 3, device="meta")])
+    assert anchors.tensor.shape == (6, 4)
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     cfg = get_cfg()
     cfg.MODEL.ANCHOR_GENERATOR.NAME = "Other"

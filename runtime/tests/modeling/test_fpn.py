@@ -54,14 +54,17 @@ def published_backbone(depth: int) -> Backbone:
     return build_backbone(cfg)
 
 
-def fill(model: nn.Module, golden: Golden) -> nn.Module:
-    return weight_rule().fill(model, golden.params["seed"], golden.params["gains"]).eval()
+def filled_backbone(depth: int, golden: Golden) -> nn.Module:
+    with torch.device("meta"):  # no time is spent on initial weights
+        model = published_backbone(depth)
+    model = model.to_empty(device="cpu").eval()
+    return weight_rule().fill(model, golden.params["seed"], golden.params["gains"])
 
 
 @torch.no_grad()
 def test_resnet_50_features_are_the_recorded_ones() -> None:
     golden = Golden("resnet_fpn_features")
-    model = fill(published_backbone(50), golden)
+    model = filled_backbone(50, golden)
     for name, feature in model(golden.input("x")).items():
         golden.check(name, feature[:, ::4])
     for name, feature in model.bottom_up(golden.input("x")).items():
@@ -78,7 +81,7 @@ def test_resnet_50_features_are_the_recorded_ones() -> None:
 @torch.no_grad()
 def test_resnet_101_features_are_the_recorded_ones() -> None:
     golden = Golden("resnet_fpn_features")
-    model = fill(published_backbone(101), golden)
+    model = filled_backbone(101, golden)
     golden.check("r101_p5", model(golden.input("x"))["p5"][:, ::4])
 
 

@@ -59,6 +59,13 @@ def test_without_predictions_nothing_is_matched() -> None:
     assert matches.shape == labels.shape == (0,)
 
 
+def test_the_host_never_waits_for_qualities() -> None:
+    # Tensors on the meta device have no values that could be waited for.
+    quality = torch.zeros(3, 7, device="meta")
+    matches, labels = Matcher([0.3, 0.7], [0, -1, 1], allow_low_quality_matches=True)(quality)
+    assert (matches.shape, labels.shape) == ((7,), (7,))
+
+
 @pytest.mark.parametrize(
     ("thresholds", "labels", "message"),
     [([0.0], [0, 1], "positive"), ([0.5], [0], "1 thresholds need 2 labels")],

@@ -84,6 +84,22 @@ def test_an_image_without_boxes_keeps_the_others_in_place() -> None:
     assert pooler(scales=[1 / 4])(features, boxes).unique().tolist() == [2]
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_traced_pooler_takes_any_boxes() -> None:
+    import torchvision  # noqa: F401 (its first import cannot be traced)
+
+    module = pooler(canonical_level=3, canonical_box_size=16)
+    features = [feature.detach() for feature in pyramid()]
+
+    def pool(boxes: torch.Tensor) -> torch.Tensor:
+        return module(features, [Boxes(boxes)])
+
+    traced = torch.jit.trace(pool, torch.tensor(BOX), check_trace=False)
+    boxes = torch.tensor([[0.0, 0, 30, 30], [0, 0, 4, 4], [2, 3, 25, 20]])
+    assert torch.equal(traced(boxes), pool(boxes))
+    assert traced(boxes[:0]).shape == (0, 3, 2, 2)
+
+
 def test_boxes_without_area_belong_to_the_finest_level() -> None:
     boxes = [Boxes(torch.zeros(1, 4)), Boxes(torch.zeros(0, 4))]
     assert assign_boxes_to_levels(boxes, 2, 5, 224, 4).tolist() == [0]

@@ -158,6 +158,28 @@ def test_proposals_are_those_of_decoding_all_anchors() -> None:
         assert torch.equal(have.objectness_logits, want.objectness_logits)
 
 
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_traced_rpn_takes_other_sizes() -> None:
+    import torchvision  # noqa: F401 (its first import cannot be traced)
+
+    rpn = recorded_rpn(Golden("rpn")).eval().requires_grad_(False)
+
+    def propose(image: Tensor, p3: Tensor, p4: Tensor, p5: Tensor) -> tuple[Tensor, Tensor]:
+        images = ImageList.from_tensors([image], 32)
+        (result,), _ = rpn(images, {"p3": p3, "p4": p4, "p5": p5})
+        return result.proposal_boxes.tensor, result.objectness_logits
+
+    def inputs(height: int, width: int) -> tuple[Tensor, ...]:
+        maps = (torch.randn(1, 6, height // s, width // s) for s in (8, 16, 32))
+        return torch.zeros(3, height - 3, width - 7), *maps
+
+    traced = torch.jit.trace(propose, inputs(96, 128), check_trace=False)
+    for size in ((32, 32), (160, 96)):
+        example = inputs(*size)
+        for have, want in zip(traced(*example), propose(*example), strict=True):
+            assert torch.equal(have, want)
+
+
 def test_parameters_are_those_of_the_published_models() -> None:
     recorded = reference_json("state_dicts.json")["COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"]
     cfg = get_cfg()

@@ -63,7 +63,10 @@ def find_top_rpn_proposals(
 
 def top_candidates(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The ``count`` highest of each row of the (N, R) ``logits``, descending, and their columns."""
-    return logits.topk(min(count, logits.shape[1]), dim=1)
+    available = logits.shape[1]
+    # While tracing, sizes are tensors, and a comparison would fix the example's result.
+    tracing = isinstance(available, Tensor)
+    return logits.topk(available.clamp(max=count) if tracing else min(count, available), dim=1)
 
 
 def suppress_proposals(
