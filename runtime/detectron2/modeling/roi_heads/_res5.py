@@ -78,8 +78,9 @@ class Res5ROIHeads(ROIHeads):
             in_features=in_features,
             pooler=pooler,
             res5=res5,
-            box_predictor=FastRCNNOutputLayers(  # type: ignore[call-arg, arg-type]  # from a config
-                cfg, ShapeSpec(channels=out_channels, height=1, width=1)
+            box_predictor=FastRCNNOutputLayers(  # type: ignore[call-arg]  # from a config
+                cfg,
+                ShapeSpec(channels=out_channels, height=1, width=1),  # type: ignore[arg-type]
             ),
         )
         if cfg.MODEL.MASK_ON:

@@ -73,7 +73,7 @@ def fast_rcnn_inference_single_image(
     regions, classes = (finite[:, None] & (foreground > score_thresh)).nonzero(as_tuple=True)
     candidate_scores = foreground[regions, classes]
 
-    per_class = boxes.reshape(len(boxes), -1, 4)
+    per_class = boxes.unflatten(1, (boxes.shape[1] // 4, 4))
     clipped = Boxes(per_class[regions, classes if per_class.shape[1] > 1 else 0])
     clipped.clip(image_shape)
 
