@@ -79,23 +79,30 @@ def _paste_in_boxes(
     # numpy's zeros are pages that the kernel clears when they are touched: most never are.
     pasted = torch.from_numpy(np.zeros((len(masks), height, width), dtype=dtype))
     start, stop = _reach(boxes, width, height)
+    x_weights = _weights_in_boxes(boxes[:, 0], boxes[:, 2], start[:, 0], stop[:, 0], masks.shape[2])
+    y_weights = _weights_in_boxes(boxes[:, 1], boxes[:, 3], start[:, 1], stop[:, 1], masks.shape[1])
     spans = torch.cat((start, stop), dim=1).int().tolist()
-    for image, mask, box, (left, top, right, bottom) in zip(
-        pasted, masks, boxes, spans, strict=True
-    ):
-        if left >= right or top >= bottom:
-            continue
-        columns = torch.arange(left, right, dtype=torch.float32)
-        rows = torch.arange(top, bottom, dtype=torch.float32)
-        x_weights = _weights(columns, box[0], box[2], mask.shape[1])
-        y_weights = _weights(rows, box[1], box[3], mask.shape[0])
-        soft = (y_weights @ mask) @ x_weights.T
-        target = image[top:bottom, left:right]
-        if threshold < 0:
-            target.copy_(soft * 255)
-        else:
-            torch.ge(soft, threshold, out=target)
+    parts = zip(pasted, masks, x_weights, y_weights, spans, strict=True)
+    for image, mask, columns, rows, (left, top, right, bottom) in parts:
+        if left < right and top < bottom:
+            soft = rows @ mask @ columns.T
+            target = image[top:bottom, left:right]
+            if threshold < 0:
+                target.copy_(soft.mul_(255))
+            else:
+                torch.ge(soft, threshold, out=target)
     return pasted
+
+
+def _weights_in_boxes(
+    low: Tensor, high: Tensor, start: Tensor, stop: Tensor, mask_size: int
+) -> tuple[Tensor, ...]:
+    """Per box, the weights (stop - start, M) of the pixels that it reaches along one axis."""
+    lengths = (stop - start).long()
+    owners = torch.repeat_interleave(lengths)
+    pixels = torch.arange(len(owners)) - (lengths.cumsum(0) - lengths - start.long())[owners]
+    weights = _weights(pixels, low[owners], high[owners], mask_size)
+    return weights.split(lengths.tolist())
 
 
 def _paste_at_once(
