@@ -179,7 +179,7 @@ def _log_matches(
         modules[name.rpartition(".")[0]].append(source)
     rows = [
         (
-            f"{module}.{_braces(matched[s].rpartition('.')[2] for s in sources)}",
+            _common_name([matched[s] for s in sources], module and f"{module}."),
             _common_name([old_names[s] for s in sources]),
             " ".join(_shape_text(weights[s]) for s in sources),
         )
@@ -198,17 +198,15 @@ def _log_matches(
         logger.info("%d weights in the checkpoint match nothing:\n%s", len(unused), table)
 
 
-def _braces(endings: Iterable[str]) -> str:
-    items = list(endings)
-    return items[0] if len(items) == 1 else "{" + ",".join(items) + "}"
-
-
-def _common_name(names: list[str]) -> str:
-    """``["a_b_s", "a_b_w"]`` -> ``"a_b_{s,w}"``."""
-    prefix = names[0]
-    while not all(name.startswith(prefix) for name in names):
-        prefix = prefix[:-1]
-    return prefix + _braces(name[len(prefix) :] for name in names)
+def _common_name(names: list[str], prefix: str | None = None) -> str:
+    """``["a_b_s", "a_b_w"]`` -> ``"a_b_{s,w}"``; the common prefix is ``prefix``, or is found."""
+    if len(names) == 1:
+        return names[0]
+    if prefix is None:
+        prefix = names[0]
+        while not all(name.startswith(prefix) for name in names):
+            prefix = prefix[:-1]
+    return prefix + "{" + ",".join(name[len(prefix) :] for name in names) + "}"
 
 
 def _shape_text(weight: torch.Tensor) -> str:

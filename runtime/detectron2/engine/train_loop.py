@@ -303,7 +303,8 @@ class SimpleTrainer(TrainerBase):
             )
         storage.put_scalar(f"{prefix}total_loss", total, cur_iter=cur_iter)
         if len(means) > 1:
-            storage.put_scalars(cur_iter=cur_iter, **means)
+            for name, mean in means.items():
+                storage.put_scalar(name, mean, cur_iter=cur_iter)
 
     def state_dict(self) -> dict[str, Any]:
         """The loop's state and the optimizer's."""

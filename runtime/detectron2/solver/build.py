@@ -33,6 +33,13 @@ _NORM_TYPES = (
 )
 
 
+class _StepWithFixedGamma(StepWithFixedGammaParamScheduler):
+    """fvcore's schedule, defined at the end of the training, too, where the last step goes."""
+
+    def __call__(self, where: float) -> float:
+        return super().__call__(min(where, 1 - 1e-5))
+
+
 class GradientClipType(Enum):
     """How ``SOLVER.CLIP_GRADIENTS`` limits the gradient of each parameter."""
 
@@ -239,7 +246,7 @@ def _main_schedule(solver: CfgNode) -> ParamScheduler:
         )
         return CosineParamScheduler(1.0, end_value)
     if name == "WarmupStepWithFixedGammaLR":
-        return StepWithFixedGammaParamScheduler(
+        return _StepWithFixedGamma(
             base_value=1.0,
             gamma=solver.GAMMA,
             num_decays=solver.NUM_DECAYS,

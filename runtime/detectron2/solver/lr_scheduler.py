@@ -93,7 +93,11 @@ class LRMultiplier(LRScheduler):
 
     def get_lr(self) -> list[float]:
         """The learning rate of each group at the current iteration."""
-        factor = self._multiplier(self.last_epoch / self._max_iter)
+        progress = self.last_epoch / self._max_iter
+        if self.last_epoch == self._max_iter:
+            # The step after the last iteration: not all of fvcore's schedules are defined at 1.
+            progress = 1 - 1e-9
+        factor = self._multiplier(progress)
         return [base_lr * factor for base_lr in self.base_lrs]
 
 
