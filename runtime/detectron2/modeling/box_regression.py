@@ -72,7 +72,7 @@ class Box2BoxTransform:
         return torch.stack((wx * dx, wy * dy, ww * dw, wh * dh), dim=1)
 
     def apply_deltas(self, deltas: Tensor, boxes: Tensor) -> Tensor:
-        """Moves and scales ``boxes``; the result is float32 at least.
+        """Moves and scales ``boxes``; the result is float32.
 
         Args:
             deltas: (R, K * 4), K candidate deltas for each box, K >= 1.
@@ -124,7 +124,7 @@ class Box2BoxTransformLinear:
         return deltas / sizes.repeat(1, 2) if self.normalize_by_size else deltas
 
     def apply_deltas(self, deltas: Tensor, boxes: Tensor) -> Tensor:
-        """(R, K * 4) boxes around the centres of the (R, 4) ``boxes``, float32 at least.
+        """(R, K * 4) boxes around the centres of the (R, 4) ``boxes``, float32.
 
         Args:
             deltas: (R, K * 4) distances; negative ones count as 0.
