@@ -4,7 +4,8 @@
 python tools/predict.py --config-file output/quickstart/config.yaml --input FILE_OR_FOLDER ... \
     --output output/predictions
 
-The weights are MODEL.WEIGHTS, or the last checkpoint in the config's OUTPUT_DIR.
+The weights are those of --opts MODEL.WEIGHTS FILE, else the last checkpoint in the config's
+OUTPUT_DIR, else the config's MODEL.WEIGHTS.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--input", required=True, nargs="+", metavar="PATH", help="images or folders"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import MODULE first, which registers heads or data sets of yours; repeatable",
+    )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
     return parser
 
@@ -32,14 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Segments the images; returns how many."""
     from detectron2.utils.logger import setup_logger
-    from seg_projects.engine import load_config
+    from seg_projects.engine import import_modules, load_config
     from seg_projects.engine.prediction_files import find_images, write_predictions
     from seg_projects.engine.predictor import PanopticPredictor, find_weights
 
     setup_logger(name="seg_projects")
     images = find_images(args.input)
+    import_modules(args.modules)
     cfg = load_config(args.config_file, args.opts)
-    cfg.MODEL.WEIGHTS = find_weights(cfg)
+    cfg.MODEL.WEIGHTS = find_weights(cfg, args.opts)
     predictor = PanopticPredictor(cfg)
     return write_predictions(images, predictor, predictor.categories, args.output)
 

@@ -18,16 +18,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--config-file", required=True, metavar="FILE", help="of the trained model")
     parser.add_argument("--samples", type=int, default=12, help="how many images are shown")
+    parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import MODULE first, which registers heads or data sets of yours; repeatable",
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     args = parser.parse_args(argv)
-    from seg_projects.engine import load_config
+    from seg_projects.engine import import_modules, load_config
     from seg_projects.engine.predictor import find_weights
     from seg_projects.engine.run_report import report_run
     from seg_projects.errors import UserError
 
     try:
+        import_modules(args.modules)
         cfg = load_config(args.config_file, args.opts)
-        cfg.MODEL.WEIGHTS = find_weights(cfg)
+        cfg.MODEL.WEIGHTS = find_weights(cfg, args.opts)
         print(f"Report: {report_run(cfg, num_samples=args.samples)}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -34,6 +34,14 @@ def build_parser() -> argparse.ArgumentParser:
     port = 2**15 + 2**14 + hash(os.getuid() if hasattr(os, "getuid") else 1) % 2**14
     parser.add_argument("--dist-url", default=f"tcp://127.0.0.1:{port}", metavar="URL")
     parser.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import MODULE first, which registers heads or data sets of yours; repeatable",
+    )
+    parser.add_argument(
         "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides"
     )
     return parser
@@ -42,8 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> dict[str, object]:
     """Trains, or evaluates with ``--eval-only``, in this process; returns the metrics."""
     from detectron2.checkpoint import DetectionCheckpointer
-    from seg_projects.engine import SegTrainer, load_config, prepare
+    from seg_projects.engine import SegTrainer, import_modules, load_config, prepare
 
+    import_modules(args.modules)
     cfg = load_config(args.config_file, args.opts)
     prepare(cfg, args)
     if args.eval_only:
@@ -63,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         from detectron2.engine import launch
+        from seg_projects.engine.setup import check_gpus
 
+        check_gpus(args.num_gpus)
         launch(
             run,
             args.num_gpus,

@@ -1,6 +1,6 @@
 """From a config file to a trained and evaluated model."""
 
-from .setup import load_config, prepare
+from .setup import import_modules, load_config, prepare
 from .trainer import SegTrainer
 
-__all__ = ["SegTrainer", "load_config", "prepare"]
+__all__ = ["SegTrainer", "import_modules", "load_config", "prepare"]

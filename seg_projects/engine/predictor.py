@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,11 @@ class PanopticPredictor:
 
     def __init__(self, cfg: CfgNode) -> None:
         """Takes a config whose weights exist; see :func:`find_weights`."""
+        if "Panoptic" not in cfg.MODEL.META_ARCHITECTURE:
+            raise UserError(
+                f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; a panoptic "
+                "prediction needs a panoptic model such as SegPanopticFPN."
+            )
         self.categories = find_categories(cfg)
         self._predictor = DefaultPredictor(cfg)
 
@@ -50,39 +56,60 @@ class PanopticPredictor:
         return PanopticPrediction(ids, found)
 
 
-def find_weights(cfg: CfgNode) -> str:
-    """``MODEL.WEIGHTS``, or where that is empty the last checkpoint in ``OUTPUT_DIR``.
+def find_weights(cfg: CfgNode, overrides: Sequence[str] = ()) -> str:
+    """The weights that a run stands for.
+
+    They are ``MODEL.WEIGHTS`` where ``overrides`` (KEY VALUE ...) name it, else the last checkpoint
+    in ``OUTPUT_DIR``, else ``MODEL.WEIGHTS`` of the config: in a trained run that one is what the
+    training started from.
 
     Raises:
         UserError: there is no such file.
     """
-    if cfg.MODEL.WEIGHTS:
-        weights = Path(cfg.MODEL.WEIGHTS)
+    last = Path(cfg.OUTPUT_DIR) / "last_checkpoint"
+    if last.is_file() and "MODEL.WEIGHTS" not in overrides[::2]:
+        weights = str(last.with_name(last.read_text(encoding="utf-8").strip()))
+    elif cfg.MODEL.WEIGHTS:
+        weights = cfg.MODEL.WEIGHTS
     else:
-        last = Path(cfg.OUTPUT_DIR) / "last_checkpoint"
-        if not last.is_file():
-            raise UserError(
-                f"{cfg.OUTPUT_DIR} holds no checkpoint: train first, or name MODEL.WEIGHTS."
-            )
-        weights = last.with_name(last.read_text(encoding="utf-8").strip())
-    if "://" not in str(cfg.MODEL.WEIGHTS) and not weights.is_file():
+        raise UserError(
+            f"{cfg.OUTPUT_DIR} holds no checkpoint: train first, or name MODEL.WEIGHTS."
+        )
+    if "://" not in weights and not Path(weights).is_file():
         raise UserError(f"The weights {weights} do not exist.")
-    return cfg.MODEL.WEIGHTS or str(weights)
+    return weights
 
 
 def find_categories(cfg: CfgNode) -> OutputCategories:
-    """The categories beside the trained weights, else those of the data set of the config.
+    """The categories beside the weights or in ``OUTPUT_DIR``, else those of the config's data set.
 
     Raises:
-        UserError: neither is there.
+        UserError: none of them is there, or they are not as many as the model has classes.
     """
-    beside = Path(cfg.OUTPUT_DIR) / CATEGORIES_FILE
-    if beside.is_file():
-        return OutputCategories.read(beside)
+    categories = _categories(cfg)
+    for key, count, ids in (
+        ("MODEL.ROI_HEADS.NUM_CLASSES", cfg.MODEL.ROI_HEADS.NUM_CLASSES, categories.thing_ids),
+        (
+            "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
+            cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
+            categories.stuff_ids,
+        ),
+    ):
+        if count != len(ids):
+            raise UserError(f"{key} is {count}, but the model's categories are {len(ids)}.")
+    return categories
+
+
+def _categories(cfg: CfgNode) -> OutputCategories:
+    folders = (Path(cfg.MODEL.WEIGHTS).parent, Path(cfg.OUTPUT_DIR))
+    for path in (folder / CATEGORIES_FILE for folder in folders):
+        if path.is_file():
+            return OutputCategories.read(path)
     declare_panoptic_datasets(cfg)
     names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
     if not names or not hasattr(MetadataCatalog.get(names[0]), "thing_dataset_id_to_contiguous_id"):
         raise UserError(
-            f"The classes are unknown: there is neither {beside} nor a data set {names[:1]}."
+            f"The classes are unknown: there is neither {folders[-1] / CATEGORIES_FILE} nor a data "
+            f"set {names[:1]}."
         )
     return OutputCategories.from_metadata(MetadataCatalog.get(names[0]))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import logging
+import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,14 +28,64 @@ from seg_projects.errors import UserError
 
 CATEGORIES_FILE = "categories.json"
 PANOPTIC_TYPES = ("panoptic", "coco_panoptic_seg")
+# What reading and merging a config raises, depending on how it is wrong.
+CONFIG_ERRORS = (
+    KeyError,
+    ValueError,
+    AssertionError,
+    TypeError,
+    AttributeError,
+    OSError,
+    RecursionError,
+    yaml.YAMLError,
+)
+TYPE_MISMATCH = re.compile(
+    r"Type mismatch \(<class '(?P<wanted>.+?)'> vs. <class '(?P<given>.+?)'>\) "
+    r"with values \(.* vs. (?P<value>.*)\) for config key: (?P<key>[\w.]+)"
+)
 
 logger = logging.getLogger(__name__)
+
+
+def import_modules(names: Sequence[str]) -> None:
+    """Imports modules of one's own, which register heads, backbones or data sets.
+
+    They are found as for ``python -m``, in the current folder too. Importing runs their code: so
+    they are named on the command line, by the person who runs it, and never by a config.
+
+    Raises:
+        UserError: there is no module of that name.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            # A module that is there but lacks one of its own imports shows its own stack trace.
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise
+            raise UserError(
+                f"--import {name}: there is no module {error.name!r} in the current folder, in "
+                "PYTHONPATH or among the installed packages."
+            ) from error
+
+
+def check_gpus(wanted: int) -> None:
+    """Checks that several processes have a device each; one process runs on the CPU too.
+
+    Raises:
+        UserError: there are fewer CUDA devices.
+    """
+    present = torch.cuda.device_count()
+    if wanted > max(1, present):
+        raise UserError(f"--num-gpus is {wanted}, but this machine has {present} CUDA devices.")
 
 
 def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
     """The config of ``config_file`` with ``overrides`` (KEY VALUE KEY VALUE ...) applied.
 
-    Falls back to the CPU where there is no CUDA.
+    Nothing in the file is executed. Falls back to the CPU where there is no CUDA.
 
     Raises:
         UserError: the file is missing or no YAML, a key is unknown, a value has another type.
@@ -44,17 +97,24 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     add_seg_projects_config(cfg)
     known = sorted(_keys(cfg))
     try:
-        cfg.merge_from_file(str(path))
-    except (KeyError, ValueError, AssertionError, yaml.YAMLError) as error:
+        # Detectron2's default would execute what YAML's python tags say.
+        cfg.merge_from_file(str(path), allow_unsafe=False)
+    except CONFIG_ERRORS as error:
         raise UserError(f"{path}: {_explain(error, known)}") from error
-    if len(overrides) % 2:
-        raise UserError(f"Overrides are pairs KEY VALUE; {list(overrides)} has an odd length.")
+    _check_pairs(overrides)
     try:
         cfg.merge_from_list(list(overrides))
-    except (KeyError, ValueError, AssertionError) as error:
+    except CONFIG_ERRORS as error:
         raise UserError(f"On the command line: {_explain(error, known)}") from error
     _fall_back_to_cpu(cfg)
     return cfg
+
+
+def _check_pairs(overrides: Sequence[str]) -> None:
+    if flags := [text for text in overrides[::2] if text.startswith("--")]:
+        raise UserError(f"{flags[0]} stands among the overrides KEY VALUE: put it before them.")
+    if len(overrides) % 2:
+        raise UserError(f"Overrides are pairs KEY VALUE; {list(overrides)} has an odd length.")
 
 
 def _keys(node: CfgNode, prefix: str = "") -> Iterator[str]:
@@ -66,11 +126,21 @@ def _keys(node: CfgNode, prefix: str = "") -> Iterator[str]:
 
 def _explain(error: Exception, known: Sequence[str]) -> str:
     """``error`` in one line, and for an unknown key the nearest known one."""
-    text = " ".join(str(error.args[0] if error.args else error).split())
-    match = re.search(r"[Nn]on-existent (?:config )?key:? ?'?([\w.]+)", text)
-    if not match:
-        return text
-    unknown = match[1]
+    if isinstance(error, FileNotFoundError):
+        return f"_BASE_ names {error.filename}, which does not exist."
+    if isinstance(error, RecursionError):
+        return "_BASE_ leads back to the file itself."
+    if isinstance(error, TypeError | AttributeError):
+        return 'its content is no tree of "KEY: VALUE" lines.'
+    text = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+    if match := re.search(r"[Nn]on-existent (?:config )?key:? ?'?([\w.]+)", text):
+        return _explain_unknown_key(match[1], known)
+    if match := TYPE_MISMATCH.search(text):
+        return _explain_type(**match.groupdict())
+    return text
+
+
+def _explain_unknown_key(unknown: str, known: Sequence[str]) -> str:
     # The error from a list names the last part alone.
     candidates = (
         {k.rsplit(".", 1)[-1]: k for k in known} if "." not in unknown else {k: k for k in known}
@@ -78,6 +148,18 @@ def _explain(error: Exception, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(unknown, candidates, n=1)
     hint = f" Did you mean {candidates[near[0]]}?" if near else ""
     return f"there is no config key {unknown}.{hint}"
+
+
+def _explain_type(wanted: str, given: str, value: str, key: str) -> str:
+    if wanted.endswith("CfgNode"):
+        return f"{key} is a group of keys, not one value."
+    examples = {
+        "tuple": " such as (3,) or ('name',)",
+        "float": " such as 1.0",
+        "list": " such as [3]",
+    }
+    found = "a group of keys" if given.endswith("CfgNode") else f"{value} ({given})"
+    return f"{key} takes a value of type {wanted}{examples.get(wanted, '')}, not {found}."
 
 
 def _fall_back_to_cpu(cfg: CfgNode) -> None:
@@ -101,9 +183,13 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
         UserError: a data set is missing or not registered, class counts disagree, the weights
             are missing, the output folder cannot be written.
     """
+    if cfg.MODEL.DEVICE == "cpu":
+        # Weights of classes that never occur have vanishing gradients, and arithmetic on denormal
+        # numbers made an iteration five times slower. Threads inherit it, hence before the first.
+        torch.set_flush_denormal(True)
     declare_panoptic_datasets(cfg)
     _check_datasets(cfg, eval_only=args.eval_only)
-    _check_weights(cfg)
+    _check_weights(cfg, eval_only=args.eval_only, resume=args.resume)
     _check_output_dir(Path(cfg.OUTPUT_DIR))
     cfg.freeze()
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="seg_projects")
@@ -117,10 +203,10 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
 
 
 def _check_datasets(cfg: CfgNode, *, eval_only: bool) -> None:
-    names = [*cfg.DATASETS.TEST, *(() if eval_only else cfg.DATASETS.TRAIN)]
-    if not names:
-        raise UserError("DATASETS.TRAIN and DATASETS.TEST are empty: name a registered data set.")
-    for name in names:
+    needed = "TEST" if eval_only else "TRAIN"
+    if not cfg.DATASETS[needed]:
+        raise UserError(f"DATASETS.{needed} is empty: name a registered data set.")
+    for name in [*cfg.DATASETS.TEST, *(() if eval_only else cfg.DATASETS.TRAIN)]:
         if name not in DatasetCatalog.list():
             near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3, cutoff=0.3)
             raise UserError(
@@ -147,8 +233,15 @@ def _check_class_counts(cfg: CfgNode, name: str) -> None:
             )
 
 
-def _check_weights(cfg: CfgNode) -> None:
+def _check_weights(cfg: CfgNode, *, eval_only: bool, resume: bool) -> None:
+    if resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file():
+        return
     weights = cfg.MODEL.WEIGHTS
+    if eval_only and not weights:
+        raise UserError(
+            "--eval-only needs weights, and MODEL.WEIGHTS is empty: name them, or add --resume for "
+            f"the last checkpoint in {cfg.OUTPUT_DIR}."
+        )
     if weights and "://" not in weights and not Path(weights).is_file():
         raise UserError(
             f'MODEL.WEIGHTS is {weights!r}, and there is no such file; "" starts from scratch.'

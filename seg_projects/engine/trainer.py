@@ -64,7 +64,9 @@ class SegTrainer(DefaultTrainer):
             weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
         )
         optimizer = maybe_add_gradient_clipping(cfg, kinds[name])
-        return optimizer(groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY)
+        return optimizer(
+            groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=True
+        )
 
     @classmethod
     def test(
