@@ -37,9 +37,10 @@ def dump_dataclass(obj: Any) -> dict[str, Any]:
 def instantiate(cfg: Any) -> Any:
     """Builds what ``cfg`` describes, its arguments first.
 
-    A mapping with ``_target_``, a callable or its dotted path, becomes the result of calling it
-    with the other entries. Lists are built element by element. Everything else, other mappings
-    included, is returned as it is. The targets are called: build only configurations you trust.
+    A mapping with ``_target_``, a callable, its dotted path or a description of it, becomes the
+    result of calling it with the other entries. Lists are built element by element. Everything
+    else, other mappings included, is returned as it is. The targets are called: build only
+    configurations that you trust.
 
     Raises:
         AssertionError: A target is not callable.
@@ -63,7 +64,7 @@ def instantiate(cfg: Any) -> Any:
 def _call_target(cfg: Mapping[Any, Any]) -> Any:
     arguments = {str(key): instantiate(value) for key, value in cfg.items() if key != "_target_"}
     named = cfg["_target_"]
-    target = locate(named) if isinstance(named, str) else named
+    target = locate(named) if isinstance(named, str) else instantiate(named)
     if not callable(target):
         raise AssertionError(f"_target_ {named!r} is not callable, so it builds nothing.")
     try:

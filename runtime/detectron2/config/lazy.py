@@ -33,7 +33,9 @@ class LazyCall:
 
     def __init__(self, target: Any) -> None:
         if not (callable(target) or isinstance(target, (str, Mapping))):
-            raise TypeError(f"LazyCall takes a callable or its dotted path, not {target!r}.")
+            raise TypeError(
+                f"LazyCall takes a callable, its path or a description of it, not {target!r}."
+            )
         self._target = target
 
     def __call__(self, **kwargs: Any) -> DictConfig:

@@ -89,12 +89,17 @@ def synchronize() -> None:
         dist.barrier()
 
 
-@functools.lru_cache(maxsize=1)
 def _cpu_group() -> dist.ProcessGroup:
     """A group of all processes that passes objects through host memory."""
-    if dist.get_backend() == dist.Backend.NCCL:
-        return dist.new_group(backend="gloo")
-    return dist.group.WORLD
+    world = dist.group.WORLD
+    assert world is not None
+    return _gloo_twin(world) if dist.get_backend() == dist.Backend.NCCL else world
+
+
+@functools.lru_cache(maxsize=1)
+def _gloo_twin(world: dist.ProcessGroup) -> dist.ProcessGroup:
+    """A gloo group of the processes of ``world``, made once."""
+    return dist.new_group(backend="gloo")
 
 
 def all_gather(data: Any, group: dist.ProcessGroup | None = None) -> list[Any]:

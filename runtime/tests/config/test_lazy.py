@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ def facts() -> Any:
 
 def echo(**kwargs: Any) -> dict[str, Any]:
     return kwargs
+
+
+def make_echo(**outer: Any) -> Any:
+    return functools.partial(echo, **outer)
 
 
 class Point:
@@ -67,6 +72,11 @@ def test_a_target_is_named_by_its_path() -> None:
     assert (
         instantiate({"_target_": "builtins.dict", "a": 1}) == (facts()["lazycall"]["string_target"])
     )
+
+
+def test_a_target_may_itself_be_described() -> None:
+    described = LazyCall(LazyCall(make_echo)(outer=1))(inner=2)
+    assert instantiate(described) == {"outer": 1, "inner": 2}
 
 
 def test_misuse_raises_as_recorded() -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from golden import REFERENCE, reference_json
 
 from detectron2 import model_zoo
+from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, get_cfg
 
 CONFIGS = Path(model_zoo.__file__).parent / "configs"
-# Dense detectors, and region proposals alone.
-NOT_OFFERED = ("COCO-Detection/retinanet", "COCO-Detection/rpn")
+NOT_OFFERED = ("COCO-Detection/retinanet",)
 
 
 def recorded_names() -> list[str]:
@@ -87,3 +88,19 @@ def test_a_config_without_published_weights_has_no_url() -> None:
     assert model_zoo.get_config_file("Misc/semantic_R_50_FPN_1x.yaml")
     with pytest.raises(RuntimeError, match="semantic_R_50_FPN_1x"):
         model_zoo.get_checkpoint_url("Misc/semantic_R_50_FPN_1x.yaml")
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_model_is_built_on_the_device_and_its_weights_loaded(
+    trained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[tuple[Any, str]] = []
+
+    def load(self: DetectionCheckpointer, path: str) -> None:
+        loaded.append((self.model, path))
+
+    monkeypatch.setattr(DetectionCheckpointer, "load", load)
+    name = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
+    model = model_zoo.get(name, trained=trained, device="cpu")
+    assert model.device == torch.device("cpu")
+    assert loaded == [(model, model_zoo.get_config(name, trained).MODEL.WEIGHTS)]
