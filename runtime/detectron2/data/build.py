@@ -173,15 +173,7 @@ def get_detection_dataset_dicts(
     datasets = [DatasetCatalog.get(name) for name in names]
     if isinstance(datasets[0], data.Dataset):
         return data.ConcatDataset(datasets) if len(datasets) > 1 else datasets[0]
-    for name, records in zip(names, datasets, strict=True):
-        if not records:
-            raise ValueError(f"Dataset {name!r} is empty! Check the paths it was registered with.")
-    if proposal_files is not None:
-        if len(proposal_files) != len(names):
-            raise ValueError(f"{len(proposal_files)} proposal files for {len(names)} data sets")
-        datasets = list(map(load_proposals_into_dataset, datasets, proposal_files))
-
-    records = list(itertools.chain.from_iterable(datasets))
+    records = _concatenated(names, datasets, proposal_files)
     if "annotations" in records[0]:
         if filter_empty:
             records = filter_images_with_only_crowd_annotations(records)
@@ -193,6 +185,20 @@ def get_detection_dataset_dicts(
             "crowd. To use them, set DATALOADER.FILTER_EMPTY_ANNOTATIONS False."
         )
     return records
+
+
+def _concatenated(
+    names: Sequence[str], datasets: list[Records], proposal_files: Sequence[str] | None
+) -> Records:
+    """The records of all data sets, none of which may be empty, with their proposals."""
+    for name, records in zip(names, datasets, strict=True):
+        if not records:
+            raise ValueError(f"Dataset {name!r} is empty! Check the paths it was registered with.")
+    if proposal_files is not None:
+        if len(proposal_files) != len(names):
+            raise ValueError(f"{len(proposal_files)} proposal files for {len(names)} data sets")
+        datasets = list(map(load_proposals_into_dataset, datasets, proposal_files))
+    return list(itertools.chain.from_iterable(datasets))
 
 
 def _check_classes(records: Records, names: Sequence[str]) -> None:

@@ -94,7 +94,10 @@ def convert_PIL_to_numpy(  # noqa: N802  (Detectron2's name)
     """The pixels of a Pillow image in ``format``; see :func:`read_image`."""
     mode = "RGB" if format in ("BGR", "YUV-BT.601") else format
     if mode is not None and image.mode != mode:
-        image = image.convert(mode)
+        try:
+            image = image.convert(mode)
+        except ValueError as error:
+            raise ValueError(f"format={format!r}: no way from {image.mode!r}: {error}") from error
     if format == "BGR":
         # Pillow writes the channels in this order as fast as in its own.
         pixels = np.frombuffer(image.tobytes("raw", "BGR"), np.uint8)

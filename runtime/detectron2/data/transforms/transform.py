@@ -22,6 +22,9 @@ __all__ = [
     "RotationTransform",
 ]
 
+# From about this number of pixels on, torch's bilinear filter is faster than Pillow's.
+_LARGE = 64 * 64
+
 # Pillow's value as a plain number, which defaults show.
 BILINEAR: int = Image.Resampling.BILINEAR.value
 
@@ -62,7 +65,7 @@ class ResizeTransform(Transform):
         size = (self.new_h, self.new_w)
         if img.dtype == np.uint8:
             colour = img.ndim == 3 and img.shape[2] == 3
-            if colour and method == Image.Resampling.BILINEAR:
+            if colour and self.h * self.w >= _LARGE and method == Image.Resampling.BILINEAR:
                 return _resize_colour(img, size)
             return _resize_pillow(img, size, method)
         if np.issubdtype(img.dtype, np.floating):
@@ -178,8 +181,8 @@ class ExtentTransform(Transform):
         return (coords.astype(np.float32) - origin) * scale
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        """Cuts and scales labels by their nearest neighbours."""
-        return self.apply_image(segmentation, interp=Image.Resampling.NEAREST)
+        """Cuts and scales labels by ``interp``, as Detectron2 does; give NEAREST for classes."""
+        return self.apply_image(segmentation)
 
 
 class RotationTransform(Transform):
