@@ -207,6 +207,8 @@ class _RelativeImports(ast.NodeTransformer):
 
 def _run(path: str) -> dict[str, Any]:
     """Runs the Python file and returns its global names."""
+    if "://" in path:
+        raise ValueError(f"{path}: remote Python is not run. Download the file and read it first.")
     with PathManager.open(path, "r") as file:
         source = file.read()
     try:

@@ -63,7 +63,8 @@ class EventStorage:
         self._histories: dict[str, HistoryBuffer] = defaultdict(HistoryBuffer)
         self._smoothing_hints: dict[str, bool] = {}
         self._latest: dict[str, tuple[float, int]] = {}
-        self._images: list[_Image] = []
+        # Under these two names writers of other projects read what is pending.
+        self._vis_data: list[_Image] = []
         self._histograms: list[dict[str, Any]] = []
 
     @property
@@ -96,6 +97,7 @@ class EventStorage:
                 every call for one name.
             cur_iter: The iteration it belongs to; by default the current one.
         """
+        number = float(value)
         name = self._prefix + name
         known_hint = self._smoothing_hints.setdefault(name, smoothing_hint)
         if known_hint != smoothing_hint:
@@ -103,7 +105,6 @@ class EventStorage:
                 f"The scalar {name!r} was recorded with smoothing_hint={known_hint} before; "
                 f"now it comes with smoothing_hint={smoothing_hint}."
             )
-        number = float(value)
         iteration = self._iter if cur_iter is None else cur_iter
         self._histories[name].update(number, iteration)
         self._latest[name] = (number, iteration)
@@ -117,7 +118,7 @@ class EventStorage:
 
     def put_image(self, img_name: str, img_tensor: torch.Tensor | np.ndarray) -> None:
         """Records an image: (3, H, W) RGB, uint8 in [0, 255] or float in [0, 1]."""
-        self._images.append(_Image(img_name, img_tensor, self._iter))
+        self._vis_data.append(_Image(img_name, img_tensor, self._iter))
 
     def put_histogram(self, hist_name: str, hist_tensor: torch.Tensor, bins: int = 1000) -> None:
         """Records the distribution of a tensor's values over ``bins`` equal intervals."""
@@ -193,7 +194,7 @@ class EventStorage:
 
     def clear_images(self) -> None:
         """Forgets the images: called once they are written."""
-        self._images = []
+        self._vis_data = []
 
     def clear_histograms(self) -> None:
         """Forgets the histograms: called once they are written."""
@@ -306,7 +307,7 @@ class TensorboardXWriter(EventWriter):
                 self._writer.add_scalar(name, value, iteration)
                 newest = max(newest, iteration)
         self._last_write = newest
-        for name, image, iteration in storage._images:
+        for name, image, iteration in storage._vis_data:
             self._writer.add_image(name, image, iteration)
         storage.clear_images()
         for histogram in storage._histograms:

@@ -180,6 +180,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         LazyConfig.load(write(tmp_path / "x.txt", ""))
 
 
+def test_remote_python_is_not_run() -> None:
+    with pytest.raises(ValueError, match="remote Python is not run"):
+        LazyConfig.load("https://example.org/config.py")
+
+
 def test_load_rel_starts_at_the_calling_file(tmp_path: Path) -> None:
     write(tmp_path / "sub/y.py", "y = dict(a=1)\n")
     caller = write(

@@ -111,6 +111,14 @@ def test_a_name_scope_ends_with_its_block() -> None:
     assert storage.latest() == {"a/x": (1.0, 0), "x": (2.0, 0)}
 
 
+def test_what_is_no_number_leaves_no_trace() -> None:
+    storage = EventStorage()
+    with pytest.raises(TypeError):
+        storage.put_scalar("x", [1, 2], smoothing_hint=False)
+    storage.put_scalar("x", 1)
+    assert storage.smoothing_hints() == {"x": True}
+
+
 def test_samples_are_counted_within_a_window_of_iterations() -> None:
     storage = EventStorage()
     for iteration in range(0, 30, 3):
@@ -124,9 +132,9 @@ def test_samples_are_counted_within_a_window_of_iterations() -> None:
 def test_an_image_belongs_to_its_iteration_until_cleared() -> None:
     storage = EventStorage(7)
     storage.put_image("im", torch.zeros(3, 2, 2))
-    assert [image.iteration for image in storage._images] == [7]
+    assert [image.iteration for image in storage._vis_data] == [7]
     storage.clear_images()
-    assert storage._images == []
+    assert storage._vis_data == []
 
 
 def test_a_histogram_has_counts_and_upper_limits() -> None:
@@ -225,7 +233,7 @@ def test_tensorboard_gets_scalars_images_and_histograms(tmp_path: Path) -> None:
         storage.put_histogram("h", torch.arange(4.0), bins=2)
         writer.write()
         writer.write()
-        assert storage._images == []
+        assert storage._vis_data == []
     writer.close()
     events = EventAccumulator(str(tmp_path))
     events.Reload()
