@@ -68,14 +68,11 @@ class CfgNode(_CfgNode):
         self.merge_from_other_cfg(type(self)(loaded))
 
     def merge_from_other_cfg(self, cfg_other: _CfgNode) -> None:
-        """Merges another tree; KeyError for a key that this one has not."""
-        try:
-            super().merge_from_other_cfg(cfg_other)
-        except KeyError:
-            unknown = next(_unknown_keys(cfg_other, self), None)
-            if unknown is None or self.key_is_renamed(unknown):
-                raise
-            raise KeyError(self._explain_unknown(unknown)) from None
+        """Merges another tree; KeyError, and nothing merged, for a key that this one has not."""
+        for unknown in _unknown_keys(cfg_other, self):
+            if not self._has_history(unknown):
+                raise KeyError(self._explain_unknown(unknown))
+        super().merge_from_other_cfg(cfg_other)
 
     def merge_from_list(self, cfg_list: list[Any]) -> None:
         """Merges ``[key, value, key, value, ...]``, as a command line gives them.

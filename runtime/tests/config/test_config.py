@@ -141,8 +141,10 @@ def test_a_key_below_a_value_does_not_exist() -> None:
         get_cfg().merge_from_list(["SEED.X", 1])
 
 
-def test_a_list_with_an_unknown_key_changes_nothing() -> None:
+def test_an_unknown_key_leaves_the_tree_unchanged() -> None:
     cfg = get_cfg()
+    with pytest.raises(KeyError, match="NOPE"):
+        cfg.merge_from_other_cfg(CfgNode({"SEED": 5, "NOPE": 1}))
     with pytest.raises(AssertionError, match="NOPE"):
         cfg.merge_from_list(["SEED", 5, "NOPE", 1])
     assert cfg.SEED == -1
