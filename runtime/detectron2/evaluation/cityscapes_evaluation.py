@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib
 import logging
 import os
 import tempfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -64,8 +67,12 @@ class CityscapesEvaluator(DatasetEvaluator):
                 f"There are no {ground_truth} in the folders of {folder}. The test split of"
                 " Cityscapes has none; for the others, unpack gtFine_trainvaltest.zip."
             )
-        predictions = [evaluation.getPrediction(evaluation.args, path) for path in truth]
-        return evaluation.evaluateImgLists(predictions, truth, evaluation.args)
+        # The two scripts have these parameters in different orders.
+        predictions = [
+            evaluation.getPrediction(groundTruthFile=path, args=evaluation.args) for path in truth
+        ]
+        with _made_to_run(evaluation):
+            return evaluation.evaluateImgLists(predictions, truth, evaluation.args)
 
 
 class CityscapesInstanceEvaluator(CityscapesEvaluator):
@@ -103,7 +110,12 @@ class CityscapesInstanceEvaluator(CityscapesEvaluator):
         averages = results["averages"]
         self._folder.cleanup()
         return OrderedDict(
-            {"segm": {"AP": 100 * averages["allAp"], "AP50": 100 * averages["allAp50%"]}}
+            {
+                "segm": {
+                    "AP": 100 * float(averages["allAp"]),
+                    "AP50": 100 * float(averages["allAp50%"]),
+                }
+            }
         )
 
 
@@ -145,7 +157,22 @@ class CityscapesSemSegEvaluator(CityscapesEvaluator):
             "IoU_sup": "averageScoreCategories",
             "iIoU_sup": "averageScoreInstCategories",
         }
-        return OrderedDict({"sem_seg": {k: 100.0 * results[name] for k, name in names.items()}})
+        scores = {key: 100 * float(results[name]) for key, name in names.items()}
+        return OrderedDict({"sem_seg": scores})
+
+
+@contextlib.contextmanager
+def _made_to_run(script: ModuleType) -> Iterator[None]:
+    """Lets cityscapesScripts 2.3 run with today's numpy, and leave no files behind.
+
+    It calls ``numpy.in1d``, which numpy 2.4 removed, and writes its matches, whose numpy integers
+    JSON does not know, into the current folder.
+    """
+    with contextlib.ExitStack() as stack:
+        if not hasattr(np, "in1d"):
+            stack.enter_context(mock.patch.object(np, "in1d", np.isin, create=True))
+        stack.enter_context(mock.patch.object(script, "writeDict2JSON"))
+        yield
 
 
 def _cityscapes_script(name: str) -> ModuleType:

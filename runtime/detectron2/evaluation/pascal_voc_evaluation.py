@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections import OrderedDict, defaultdict
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -104,7 +104,7 @@ class PascalVOCDetectionEvaluator(DatasetEvaluator):
         return OrderedDict({"bbox": result})
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_rec(filename: str) -> list[dict[str, Any]]:
     """Reads the objects of an annotation file of VOC.
 

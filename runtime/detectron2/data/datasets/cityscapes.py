@@ -6,6 +6,7 @@ The folders are as published: ``leftImg8bit/<split>/<city>/<stem>_leftImg8bit.pn
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import multiprocessing
@@ -17,11 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from detectron2.data.catalog import Metadata
 from detectron2.data.datasets.annotation_files import missing_data_error
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
+from detectron2.data.datasets.preview import save_drawings
 from detectron2.structures import BoxMode
 from detectron2.utils.comm import get_world_size
 from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import setup_logger
 
 logger = logging.getLogger(__name__)
 
@@ -216,3 +220,23 @@ def _encode(mask: np.ndarray) -> Record:
     from pycocotools import mask as mask_api
 
     return mask_api.encode(np.asfortranarray(mask.view(np.uint8)))
+
+
+def main() -> None:
+    """Reads a split and draws it: ``python -m detectron2.data.datasets.cityscapes``."""
+    parser = argparse.ArgumentParser(description="Draw a split of Cityscapes.")
+    parser.add_argument("image_dir", help="e.g. cityscapes/leftImg8bit/val")
+    parser.add_argument("gt_dir", help="e.g. cityscapes/gtFine/val")
+    parser.add_argument("--type", choices=["instance", "semantic"], default="instance")
+    parser.add_argument("--output", default="cityscapes-data-vis", help="folder of the drawings")
+    args = parser.parse_args()
+    setup_logger(name="detectron2")
+    names = [category["name"] for category in CITYSCAPES_CATEGORIES]
+    things = [category["name"] for category in _THINGS]
+    metadata = Metadata(thing_classes=things, stuff_classes=names)
+    load = load_cityscapes_instances if args.type == "instance" else load_cityscapes_semantic
+    save_drawings(load(args.image_dir, args.gt_dir), metadata, args.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import logging
 import os
@@ -12,8 +13,10 @@ from typing import Any
 
 from detectron2.data.catalog import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.annotation_files import missing_data_error, read_json, write_json
+from detectron2.data.datasets.preview import save_drawings
 from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
+from detectron2.utils.logger import setup_logger
 
 __all__ = ["convert_to_coco_json", "load_coco_json", "load_sem_seg", "register_coco_instances"]
 
@@ -342,3 +345,20 @@ def register_coco_instances(
     MetadataCatalog.get(name).set(
         json_file=json_file, image_root=image_root, evaluator_type="coco", **metadata
     )
+
+
+def main() -> None:
+    """Reads a data set in COCO's format and draws it: ``python -m detectron2.data.datasets.coco``."""
+    parser = argparse.ArgumentParser(description="Draw a data set in COCO's format.")
+    parser.add_argument("json_file", help="the annotations")
+    parser.add_argument("image_root", help="the folder of the images")
+    parser.add_argument("dataset_name", help="a name whose metadata are used, or any new one")
+    parser.add_argument("--output", default="coco-data-vis", help="the folder of the drawings")
+    args = parser.parse_args()
+    setup_logger(name="detectron2")
+    records = load_coco_json(args.json_file, args.image_root, args.dataset_name)
+    save_drawings(records, MetadataCatalog.get(args.dataset_name), args.output)
+
+
+if __name__ == "__main__":
+    main()
