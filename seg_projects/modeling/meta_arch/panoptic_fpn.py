@@ -17,8 +17,22 @@ class SegPanopticFPN(PanopticFPN):
     """Mask R-CNN and a semantic head on one FPN (arXiv:1901.02446).
 
     Config keys, parameter names, losses and results are those of Detectron2's ``PanopticFPN``, so
-    that its checkpoints load; the merge of instances and stuff is ours.
+    that its checkpoints load; the merge of instances and stuff is ours. A batch without a labelled
+    pixel has the semantic loss 0, where that one's is NaN and ends the training.
     """
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Training: the losses. Inference: see :meth:`inference`."""
+        outputs = super().forward(batched_inputs)
+        if self.training and not self._any_label(batched_inputs):
+            # The mean over no pixel; the gradient of the head is zero.
+            outputs["loss_sem_seg"] = outputs["loss_sem_seg"].nan_to_num(nan=0.0)
+        return outputs
+
+    def _any_label(self, batched_inputs: list[dict[str, Any]]) -> bool:
+        # On the labels as they were loaded, in CPU memory: nothing waits for the GPU.
+        ignored = self.sem_seg_head.ignore_value
+        return any(bool((one["sem_seg"] != ignored).any()) for one in batched_inputs)
 
     def inference(
         self, batched_inputs: list[dict[str, Any]], do_postprocess: bool = True
