@@ -343,7 +343,7 @@ def _train_sampler_from_config(cfg: CfgNode, dataset: Any) -> Sampler:
 def build_detection_train_loader(
     dataset: Any,
     *,
-    mapper: Callable[[dict[str, Any]], Any] | None,
+    mapper: Callable[[Any], Any] | None,
     sampler: Sampler | None = None,
     total_batch_size: int,
     aspect_ratio_grouping: bool = True,
@@ -404,7 +404,7 @@ def _test_loader_from_config(
 def build_detection_test_loader(
     dataset: list[Any] | data.Dataset,
     *,
-    mapper: Callable[[dict[str, Any]], Any] | None,
+    mapper: Callable[[Any], Any] | None,
     sampler: Sampler | None = None,
     batch_size: int = 1,
     num_workers: int = 0,
