@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum, unique
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-RawBoxes: TypeAlias = list[float] | tuple[float, ...] | Tensor | np.ndarray
+RawBoxes = TypeVar("RawBoxes", list[float], tuple[float, ...], Tensor, np.ndarray)
 Array = TypeVar("Array", Tensor, np.ndarray)
 
 
@@ -54,7 +54,7 @@ class BoxMode(IntEnum):
             if values.dtype.kind == "f":
                 values = values.astype(np.float32)
             numbers = _convert_array(values, from_mode, to_mode).tolist()
-            return numbers if isinstance(box, list) else tuple(numbers)
+            return type(box)(numbers)
         return _convert_array(box, from_mode, to_mode)
 
 

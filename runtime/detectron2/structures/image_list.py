@@ -67,8 +67,8 @@ class ImageList:
         if all(size == (height, width) for size in sizes):
             return ImageList(torch.stack([image.to(first) for image in tensors]), sizes)
         batch = first.new_full((len(tensors), *first.shape[:-2], height, width), pad_value)
-        for padded, image in zip(batch, tensors, strict=True):
-            padded[..., : image.shape[-2], : image.shape[-1]].copy_(image)
+        for index, image in enumerate(tensors):
+            batch[index, ..., : image.shape[-2], : image.shape[-1]].copy_(image)
         return ImageList(batch, sizes)
 
 
