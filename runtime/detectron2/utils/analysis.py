@@ -33,6 +33,7 @@ _NEGLIGIBLE = (
     *("argmax", "argsort", "sort", "topk", "cumsum", "unique", "_unique2", "repeat", "meshgrid"),
     *("max_pool2d", "scatter", "scatter_", "full", "zeros", "empty_like", "ones_like", "fill_"),
     *("expand_as", "clone", "lift_fresh", "numpy_T", "alias", "new_ones", "linspace", "round"),
+    *("broadcast_tensors", "index_copy_", "nonzero_numpy", "pad", "reciprocal", "unflatten"),
 )
 _NEGLIGIBLE_OPERATORS = (*(f"aten::{name}" for name in _NEGLIGIBLE), "prim::PythonOp")
 
@@ -104,6 +105,9 @@ def _count(
 
 def _traceable(model: nn.Module, inputs: Any) -> Any:
     """``model`` as a module from tensors to tensors."""
+    # Layers import torchvision when they need it, but it cannot be imported inside a trace.
+    import torchvision  # noqa: F401
+
     from detectron2.export import TracingAdapter
 
     return TracingAdapter(model, inputs, allow_non_tensor=True)
