@@ -348,7 +348,7 @@ def register_coco_instances(
 
 
 def main() -> None:
-    """Reads a data set in COCO's format and draws it: ``python -m detectron2.data.datasets.coco``."""
+    """Reads a data set and draws it: ``python -m detectron2.data.datasets.coco``."""
     parser = argparse.ArgumentParser(description="Draw a data set in COCO's format.")
     parser.add_argument("json_file", help="the annotations")
     parser.add_argument("image_root", help="the folder of the images")

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def save_drawings(records: Iterable[dict[str, Any]], metadata: Metadata, folder: str) -> None:
-    """Draws the annotations of each record on its image and saves it, by its name, in ``folder``."""
+    """Draws each record on its image and saves it, by the image's name, in ``folder``."""
     from detectron2.data.detection_utils import read_image
     from detectron2.utils.visualizer import Visualizer
 
