@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from golden import Golden, weight_rule
+from torch import Tensor
 
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
@@ -128,11 +129,18 @@ def test_loss_without_regions_still_has_a_gradient() -> None:
 
 def test_masks_are_stored_as_images_every_period() -> None:
     mask = torch.ones(2, 2, dtype=torch.bool)
-    with EventStorage() as storage:
-        mask_rcnn_loss(torch.zeros(1, 1, 2, 2), [one_region(mask)], vis_period=1)
-        [(name, image, _)] = storage._images
-    assert name == "Left: mask prediction;   Right: mask GT (0)"
-    assert image.shape == (3, 2, 4)
+    shown: list[tuple[str, tuple[int, ...]]] = []
+
+    class Storage(EventStorage):
+        def put_image(self, img_name: str, img_tensor: Tensor | np.ndarray) -> None:
+            shown.append((img_name, tuple(img_tensor.shape)))
+
+    with Storage(2):
+        mask_rcnn_loss(torch.zeros(1, 1, 2, 2), [one_region(mask)], vis_period=2)
+    assert shown == [("Left: mask prediction;   Right: mask GT (0)", (3, 2, 4))]
+    with Storage(3):
+        mask_rcnn_loss(torch.zeros(1, 1, 2, 2), [one_region(mask)], vis_period=2)
+    assert len(shown) == 1
 
 
 def test_loss_is_weighted() -> None:
