@@ -325,12 +325,12 @@ def _train_sampler_from_config(cfg: CfgNode, dataset: Any) -> Sampler:
     name = cfg.DATALOADER.SAMPLER_TRAIN
     logger.info("Using training sampler %s", name)
     if name == "TrainingSampler":
-        return TrainingSampler(len(dataset))
+        return TrainingSampler(len(dataset), seed=cfg.SEED)
     if name == "RepeatFactorTrainingSampler":
         factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
             dataset, cfg.DATALOADER.REPEAT_THRESHOLD, sqrt=cfg.DATALOADER.REPEAT_SQRT
         )
-        return RepeatFactorTrainingSampler(factors)
+        return RepeatFactorTrainingSampler(factors, seed=cfg.SEED)
     if name == "RandomSubsetTrainingSampler":
         return RandomSubsetTrainingSampler(len(dataset), cfg.DATALOADER.RANDOM_SUBSET_RATIO)
     raise ValueError(

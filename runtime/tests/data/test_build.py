@@ -325,6 +325,24 @@ def test_the_config_chooses_the_training_sampler(
     assert next(iter(loader)) == [ONE, ONE]
 
 
+@pytest.mark.parametrize("name", ["TrainingSampler", "RepeatFactorTrainingSampler"])
+def test_the_order_of_training_follows_the_seed_of_the_config(
+    cfg: CfgNode, register: Register, name: str
+) -> None:
+    records = [record(annotation(), image_id=i) for i in range(20)]
+    cfg.DATASETS.TRAIN = (register("build_train", records, ["a"]),)
+    cfg.DATALOADER.SAMPLER_TRAIN = name
+
+    def order(seed: int) -> list[int]:
+        cfg.SEED = seed
+        loader = from_train_config(cfg, mapper=lambda r: r)
+        return [r["image_id"] for batch in itertools.islice(loader, 10) for r in batch]
+
+    assert order(3) == order(3)
+    assert order(3) != order(4)
+    assert order(-1) == order(-1)
+
+
 def test_an_unknown_sampler_is_named(cfg: CfgNode, register: Register) -> None:
     cfg.DATASETS.TRAIN = (register("build_train", [ONE], ["a"]),)
     cfg.DATALOADER.SAMPLER_TRAIN = "Foo"
