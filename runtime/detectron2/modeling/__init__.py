@@ -42,6 +42,7 @@ from .roi_heads import (
     build_mask_head,
     build_roi_heads,
 )
+from .test_time_augmentation import DatasetMapperTTA, GeneralizedRCNNWithTTA
 
 __all__ = [
     "ANCHOR_GENERATOR_REGISTRY",
@@ -56,8 +57,10 @@ __all__ = [
     "SEM_SEG_HEADS_REGISTRY",
     "Backbone",
     "BaseMaskRCNNHead",
+    "DatasetMapperTTA",
     "FastRCNNOutputLayers",
     "GeneralizedRCNN",
+    "GeneralizedRCNNWithTTA",
     "PanopticFPN",
     "ProposalNetwork",
     "ROIHeads",
