@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(args: argparse.Namespace) -> dict[str, object]:
+def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Trains, or evaluates with ``--eval-only``, in this process; returns the metrics."""
     from detectron2.checkpoint import DetectionCheckpointer
     from seg_projects.engine import SegTrainer, import_modules, load_config, prepare

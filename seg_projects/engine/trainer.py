@@ -73,7 +73,7 @@ class SegTrainer(DefaultTrainer):
         cls,
         cfg: CfgNode,
         model: nn.Module,
-        evaluators: list[DatasetEvaluator] | None = None,
+        evaluators: DatasetEvaluator | list[DatasetEvaluator] | None = None,
     ) -> dict[str, Any]:
         """Evaluates on ``DATASETS.TEST`` and keeps the figures in ``evaluation.json``."""
         results = super().test(cfg, model, evaluators)
