@@ -1,6 +1,7 @@
 """Heads that classify, refine and segment the regions that a proposal generator finds."""
 
 from . import box_head, cascade_rcnn, fast_rcnn, mask_head, roi_heads
+from ._base import ROI_KEYPOINT_HEAD_REGISTRY
 from .box_head import ROI_BOX_HEAD_REGISTRY, FastRCNNConvFCHead, build_box_head
 from .cascade_rcnn import CascadeROIHeads
 from .fast_rcnn import FastRCNNOutputLayers
@@ -22,6 +23,7 @@ from .roi_heads import (
 __all__ = [
     "ROI_BOX_HEAD_REGISTRY",
     "ROI_HEADS_REGISTRY",
+    "ROI_KEYPOINT_HEAD_REGISTRY",
     "ROI_MASK_HEAD_REGISTRY",
     "BaseMaskRCNNHead",
     "CascadeROIHeads",

@@ -29,6 +29,9 @@ ROI heads: subclasses of ``ROIHeads``, built as ``heads(cfg, input_shape)`` with
 feature map.
 """
 
+# Heads for keypoints register here, as upstream; none comes with this package.
+ROI_KEYPOINT_HEAD_REGISTRY = Registry("ROI_KEYPOINT_HEAD")
+
 
 def select_foreground_proposals(
     proposals: list[Instances], bg_label: int
