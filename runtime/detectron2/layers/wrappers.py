@@ -35,7 +35,8 @@ interpolate = F.interpolate
 def shapes_to_tensor(x: list[int], device: torch.device | None = None) -> Tensor:
     """Integers as a tensor; under tracing, where sizes are tensors, a stack of them."""
     if torch.jit.is_tracing():
-        return torch.stack([torch.as_tensor(size, device=device) for size in x])
+        sizes = [size if isinstance(size, Tensor) else torch.as_tensor(size) for size in x]
+        return torch.stack(sizes).to(device)
     return torch.as_tensor(x, device=device)
 
 

@@ -119,7 +119,7 @@ class Visualizer(Painter):
             draw_text: writes the names of the classes.
             edge_color: of the outlines.
         """
-        sem_seg = torch.as_tensor(sem_seg).cpu().numpy()
+        sem_seg = _array(sem_seg)
         names = self.metadata.stuff_classes
         labels, areas = np.unique(sem_seg, return_counts=True)
         for label in labels[np.argsort(-areas, kind="stable")].tolist():
@@ -152,7 +152,7 @@ class Visualizer(Painter):
             area_threshold: outlines of stuff of fewer square pixels are left out.
             alpha: opacity in [0, 1].
         """
-        segment_ids = torch.as_tensor(panoptic_seg).cpu().numpy()
+        segment_ids = _array(panoptic_seg)
         if segments_info is None:
             segments_info = self._segments_of(segment_ids)
         present = set(np.unique(segment_ids).tolist())
@@ -308,7 +308,7 @@ class Visualizer(Painter):
         elif isinstance(masks, BitMasks):
             masks = masks.tensor
         if isinstance(masks, torch.Tensor):
-            masks = masks.detach().cpu().numpy()
+            masks = _array(masks)
         height, width = self.output.height, self.output.width
         return [
             mask if isinstance(mask, GenericMask) else GenericMask(mask, height, width)
@@ -349,10 +349,14 @@ class Visualizer(Painter):
         ]
 
 
+def _array(values: np.ndarray | torch.Tensor) -> np.ndarray:
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().numpy()
+    return np.asarray(values)
+
+
 def _corners(boxes: Boxes | np.ndarray) -> np.ndarray:
-    if isinstance(boxes, Boxes):
-        return boxes.tensor.detach().cpu().numpy()
-    return np.asarray(boxes).reshape(-1, 4)
+    return _array(boxes.tensor if isinstance(boxes, Boxes) else boxes).reshape(-1, 4)
 
 
 def _outlines(mask: GenericMask) -> list[np.ndarray]:
