@@ -123,3 +123,17 @@ def test_rejected_instances_leave_their_pixels_to_others(
     keys = torch.full((1, 4), 3)
     assert claim(keys, masks, [0, 1, 2], 0.4) == [0, 2]
     assert keys.tolist() == [[0, 0, 2, 2]]
+
+
+@pytest.mark.gpu
+def test_cuda_gives_the_result_of_the_cpu() -> None:
+    masks, scores, classes = torch.rand(20, 30, 40) < 0.2, torch.rand(20), torch.arange(20)
+    semantic = torch.randint(0, 5, (30, 40))
+    on_cpu = combine_semantic_and_instance_outputs(
+        make_instances(masks, scores, classes), semantic, 0.5, 10, 0.2
+    )
+    on_gpu = combine_semantic_and_instance_outputs(
+        make_instances(masks.cuda(), scores.cuda(), classes.cuda()), semantic.cuda(), 0.5, 10, 0.2
+    )
+    assert torch.equal(on_gpu[0].cpu(), on_cpu[0])
+    assert on_gpu[1] == on_cpu[1]

@@ -280,3 +280,20 @@ def test_cascade_takes_one_matcher_per_stage() -> None:
 
 def test_standard_heads_are_the_base_of_the_cascade() -> None:
     assert issubclass(CascadeROIHeads, StandardROIHeads)
+
+
+def test_each_stage_of_a_cascade_sends_back_its_share_of_the_gradient() -> None:
+    heads = build_roi_heads(heads_config("CascadeROIHeads"), SHAPES)
+    heads.box_pooler = Pooled()
+    heads.box_head[0], heads.box_predictor[0] = nn.Identity(), nn.Identity()
+    features = torch.ones(2, 3, requires_grad=True)
+    heads._run_stage([features], [], 0).sum().backward()
+    assert features.grad is not None
+    torch.testing.assert_close(features.grad, torch.full((2, 3), 1 / 3))
+
+
+class Pooled(nn.Module):
+    """Takes the feature map for the features of the regions."""
+
+    def forward(self, maps: list[torch.Tensor], boxes: list[Boxes]) -> torch.Tensor:
+        return maps[0]
