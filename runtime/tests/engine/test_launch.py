@@ -51,7 +51,6 @@ def train(folder):
             "weight": weight,
             "step": before - weight,
             "loss": trainer.storage.latest().get("total_loss"),
-            "ranks": (rank, comm.get_local_rank(), comm.get_world_size(), comm.get_local_size()),
         },
         os.path.join(folder, f"rank{rank}.pth"),
     )
@@ -65,8 +64,9 @@ def train(folder):
     Path(folder, f"loaded{rank}").write_text(str(alone.weight.tolist()))
 
 
-def main(*args):
-    launch(train, 2, dist_url="auto", args=args)
+def report(folder):
+    ranks = (comm.get_rank(), comm.get_local_rank(), comm.get_world_size(), comm.get_local_size())
+    Path(folder, f"report{comm.get_rank()}").write_text(str((ranks, comm.all_gather(ranks[0]))))
 """
 
 
@@ -83,26 +83,24 @@ def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def check_two_processes(folder: Path) -> None:
-    first, second = (torch.load(folder / f"rank{rank}.pth", weights_only=True) for rank in (0, 1))
-    assert first["ranks"] == (0, 0, 2, 2)
-    assert second["ranks"] == (1, 1, 2, 2)
+def program(function: str, folder: Path) -> list[str]:
+    code = "import launch_workers as w; "
+    code += f"w.launch(w.{function}, 2, dist_url='auto', args=({str(folder)!r},))"
+    return [sys.executable, "-c", code]
+
+
+def test_two_spawned_processes_train_one_model(workers: Path) -> None:
+    subprocess.run(program("train", workers), check=True, timeout=300)
+    first, second = (torch.load(workers / f"rank{rank}.pth", weights_only=True) for rank in (0, 1))
     # Both began with rank 0's weights and took the mean of the gradients (1, 1) and (2, 2).
     assert torch.equal(first["weight"], second["weight"])
     assert torch.allclose(first["step"], torch.full((1, 2), 1.5))
     assert first["loss"] is not None
     assert second["loss"] is None
-    assert [(folder / f"loaded{rank}").read_text() for rank in (0, 1)] == ["[[9.0, 9.0]]"] * 2
-
-
-def test_two_spawned_processes_train_one_model(workers: Path) -> None:
-    code = f"import launch_workers; launch_workers.main({str(workers)!r})"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-    check_two_processes(workers)
+    assert [(workers / f"loaded{rank}").read_text() for rank in (0, 1)] == ["[[9.0, 9.0]]"] * 2
 
 
 def test_processes_of_torchrun_are_joined(workers: Path) -> None:
-    code = f"import launch_workers; launch_workers.main({str(workers)!r})"
     runs = []
     for rank in ("0", "1"):
         variables = {
@@ -114,9 +112,11 @@ def test_processes_of_torchrun_are_joined(workers: Path) -> None:
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(20000 + os.getpid() % 20000),
         }
-        runs.append(subprocess.Popen([sys.executable, "-c", code], env=variables))
-    assert [process.wait(120) for process in runs] == [0, 0]
-    check_two_processes(workers)
+        runs.append(subprocess.Popen(program("report", workers), env=variables))
+    assert [process.wait(300) for process in runs] == [0, 0]
+    # Two processes, not two in each of them.
+    assert (workers / "report0").read_text() == "((0, 0, 2, 2), [0, 1])"
+    assert (workers / "report1").read_text() == "((1, 1, 2, 2), [0, 1])"
 
 
 def test_one_process_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
