@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -130,8 +130,8 @@ class _Stopwatch:
 def inference_on_dataset(
     model: Callable[[Any], Any],
     data_loader: Iterable[Any],
-    evaluator: DatasetEvaluator | list[DatasetEvaluator] | None,
-    callbacks: dict[str, Callable[[], Any]] | None = None,
+    evaluator: DatasetEvaluator | Sequence[DatasetEvaluator] | None,
+    callbacks: Mapping[str, Callable[[], Any]] | None = None,
 ) -> dict[str, Any]:
     """Runs ``model`` on every batch of ``data_loader`` and evaluates what it returns.
 
@@ -152,7 +152,7 @@ def inference_on_dataset(
     logger.info("Start inference on %d batches", _length(data_loader))
     if evaluator is None:
         evaluator = DatasetEvaluators([])
-    elif isinstance(evaluator, list):
+    elif not isinstance(evaluator, DatasetEvaluator):
         evaluator = DatasetEvaluators(evaluator)
     evaluator.reset()
     with ExitStack() as stack:
@@ -169,7 +169,7 @@ def _run(
     model: Callable[[Any], Any],
     data_loader: Iterable[Any],
     evaluator: DatasetEvaluator,
-    callbacks: dict[str, Callable[[], Any]],
+    callbacks: Mapping[str, Callable[[], Any]],
 ) -> _Stopwatch:
     def call(name: str) -> None:
         if name in callbacks:
