@@ -51,7 +51,7 @@ class OutputCategories:
                 thing_ids={int(i): c for i, c in content["thing_ids"].items()},
                 stuff_ids={int(i): c for i, c in content["stuff_ids"].items()},
             )
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is no file of categories: {error!r}.") from error
 
     def write(self, path: Path) -> None:

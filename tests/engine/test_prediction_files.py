@@ -1,0 +1,183 @@
+"""Images in, overlays, label PNGs and a COCO panoptic JSON out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seg_projects.data.categories import OutputCategories
+from seg_projects.data.panoptic_ids import read_panoptic_ids
+from seg_projects.engine.prediction_files import find_images, read_image_rgb, write_predictions
+from seg_projects.engine.predictor import PanopticPrediction
+from seg_projects.errors import UserError
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def _categories(thing_id: int = 3) -> OutputCategories:
+    return OutputCategories(
+        records=[
+            {"id": thing_id, "name": "cat", "isthing": 1, "color": [220, 20, 60]},
+            {"id": 500, "name": "sky", "isthing": 0, "color": [70, 130, 180]},
+        ],
+        thing_ids={thing_id: 0},
+        stuff_ids={0: 0, 500: 1},
+    )
+
+
+def _left_cat(image: np.ndarray) -> PanopticPrediction:
+    """A cat with the id 70000 on the left half, nothing on the right."""
+    ids = np.zeros(image.shape[:2], np.int32)
+    ids[:, : image.shape[1] // 2] = 70000
+    area = int((ids > 0).sum())
+    cat = {"id": 70000, "category_id": 3, "isthing": True, "area": area, "score": 0.5}
+    return PanopticPrediction(ids, [cat])
+
+
+def _two_colours(path: Path, mode: str = "RGB") -> Path:
+    """Red on the left, blue on the right, (H, W) = (4, 8)."""
+    image = Image.new("RGB", (8, 4), BLUE)
+    image.paste(RED, (0, 0, 4, 4))
+    image.convert(mode).save(path)
+    return path
+
+
+def test_images_of_folders_and_files_come_in_order(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("b.PNG", "a.jpg", "notes.txt", "c.jpeg"):
+        (folder / name).touch()
+    single = tmp_path / "z.data"
+    single.touch()
+    assert find_images([single, folder]) == [
+        single,
+        folder / "a.jpg",
+        folder / "b.PNG",
+        folder / "c.jpeg",
+    ]
+
+
+def test_missing_input_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"The input .*absent\.png does not exist"):
+        find_images([tmp_path / "absent.png"])
+
+
+def test_folder_without_images_says_what_counts(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"No image \(\.bmp, \.jpeg"):
+        find_images([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("RGB", "png"), ("RGBA", "png"), ("P", "gif"), ("CMYK", "tif")]
+)
+def test_colours_survive_every_mode(tmp_path: Path, mode: str, suffix: str) -> None:
+    image = read_image_rgb(_two_colours(tmp_path / f"image.{suffix}", mode))
+    assert (image.shape, image.dtype) == ((4, 8, 3), np.uint8)
+    assert image[0, 0].tolist() == list(RED)
+    assert image[0, 7].tolist() == list(BLUE)
+
+
+@pytest.mark.parametrize(("mode", "white"), [("L", 255), ("1", 1), ("LA", (255, 255))])
+def test_grey_images_become_rgb(tmp_path: Path, mode: str, white: int) -> None:
+    Image.new(mode, (3, 2), white).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_image_rgb(tmp_path / "grey.png"), np.full((2, 3, 3), 255))
+
+
+def test_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees, clockwise
+    image = Image.open(_two_colours(tmp_path / "image.png"))
+    image.save(tmp_path / "turned.png", exif=exif)
+    turned = read_image_rgb(tmp_path / "turned.png")
+    assert turned.shape == (8, 4, 3)
+    # What was left is on top.
+    assert turned[0, 0].tolist() == list(RED)
+    assert turned[7, 0].tolist() == list(BLUE)
+
+
+def test_truncated_image_is_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    path = tmp_path / "image.png"
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"image\.png cannot be read: .*truncated"):
+        read_image_rgb(path)
+
+
+def test_image_too_large_to_be_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 15)  # half of 4 x 8, less one
+    with pytest.raises(UserError, match="cannot be read: Image size"):
+        read_image_rgb(_two_colours(tmp_path / "image.png"))
+
+
+def test_files_of_an_image_agree(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert (
+        write_predictions([_two_colours(tmp_path / "a.png")], _left_cat, _categories(), output) == 1
+    )
+    content = json.loads((output / "panoptic.json").read_text())
+    assert content["images"] == [{"id": 1, "file_name": "a.png", "height": 4, "width": 8}]
+    assert content["categories"] == _categories().records
+    (annotation,) = content["annotations"]
+    assert (annotation["image_id"], annotation["file_name"]) == (1, "a.png")
+    (segment,) = annotation["segments_info"]
+    ids = read_panoptic_ids(output / "panoptic" / "a.png")
+    assert set(np.unique(ids)) == {0, segment["id"]} == {0, 70000}
+    assert (ids == 70000).sum() == segment["area"] == 16
+    labels = np.asarray(Image.open(output / "labels" / "a.png"))
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, np.where(ids == 70000, 3, 0))
+    assert Image.open(output / "overlays" / "a.png").size == (8, 4)
+
+
+def test_category_ids_beyond_a_byte_have_16_bits(tmp_path: Path) -> None:
+    def sky(image: np.ndarray) -> PanopticPrediction:
+        ids = np.ones(image.shape[:2], np.int32)
+        return PanopticPrediction(
+            ids, [{"id": 1, "category_id": 500, "isthing": False, "area": ids.size}]
+        )
+
+    write_predictions([_two_colours(tmp_path / "a.png")], sky, _categories(), tmp_path)
+    labels = np.asarray(Image.open(tmp_path / "labels" / "a.png"))
+    np.testing.assert_array_equal(labels, np.full((4, 8), 500))
+
+
+def test_image_in_which_nothing_is_found_is_all_void(tmp_path: Path) -> None:
+    def nothing(image: np.ndarray) -> PanopticPrediction:
+        return PanopticPrediction(np.zeros(image.shape[:2], np.int32), [])
+
+    write_predictions([_two_colours(tmp_path / "a.png")], nothing, _categories(), tmp_path)
+    (annotation,) = json.loads((tmp_path / "panoptic.json").read_text())["annotations"]
+    assert annotation["segments_info"] == []
+    assert not np.asarray(Image.open(tmp_path / "labels" / "a.png")).any()
+
+
+def test_names_that_collide_get_names_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    paths = [_two_colours(tmp_path / name) for name in ("a.png", "a.bmp", "a-2.png", "b/a.png")]
+    output = tmp_path / "out"
+    assert write_predictions(paths, _left_cat, _categories(), output) == 4
+    written = json.loads((output / "panoptic.json").read_text())
+    names = [annotation["file_name"] for annotation in written["annotations"]]
+    assert names == ["a.png", "a-2.png", "a-2-2.png", "a-3.png"]
+    assert sorted(path.name for path in (output / "labels").iterdir()) == sorted(names)
+    assert [image["id"] for image in written["images"]] == [1, 2, 3, 4]
+
+
+def test_unreadable_image_is_skipped_with_a_warning(
+    tmp_path: Path, our_warnings: list[str]
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_text("no image")
+    images = [broken, _two_colours(tmp_path / "a.png")]
+    assert write_predictions(images, _left_cat, _categories(), tmp_path / "out") == 1
+    (warning,) = our_warnings
+    assert warning.startswith(f"Skipped: The image {broken} cannot be read")
+    (image,) = json.loads((tmp_path / "out" / "panoptic.json").read_text())["images"]
+    assert image["file_name"] == "a.png"

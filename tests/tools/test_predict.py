@@ -1,0 +1,88 @@
+"""Predictions of a trained run on files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_runs import tool_main
+
+from seg_projects.data.panoptic_ids import read_panoptic_ids
+
+
+def _predict(*arguments: str | Path) -> int:
+    return tool_main("predict")([str(argument) for argument in arguments])
+
+
+def test_files_of_a_folder_agree_with_the_json(
+    tiny_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tiny_run.root / "shapes" / "val"
+    arguments = ("--input", images, "--output", tmp_path)
+    assert _predict("--config-file", tiny_run.config, *arguments) == 0
+    assert "2 images" in capsys.readouterr().out
+    content = json.loads((tmp_path / "panoptic.json").read_text())
+    is_thing = {c["id"]: c["isthing"] for c in content["categories"]}
+    assert is_thing == {1: 1, 3: 1, 7: 1, 20: 0, 21: 0, 25: 0}
+    assert len(content["annotations"]) == 2
+    for annotation in content["annotations"]:
+        ids = read_panoptic_ids(tmp_path / "panoptic" / annotation["file_name"])
+        labels = np.asarray(Image.open(tmp_path / "labels" / annotation["file_name"]))
+        segments = annotation["segments_info"]
+        assert segments
+        assert set(np.unique(ids)) - {0} == {segment["id"] for segment in segments}
+        for segment in segments:
+            assert segment["area"] == (ids == segment["id"]).sum()
+            assert set(labels[ids == segment["id"]]) == {segment["category_id"]}
+            assert segment["isthing"] == is_thing[segment["category_id"]]
+        assert not labels[ids == 0].any()
+
+
+def test_prediction_needs_no_training_data(
+    tiny_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = shutil.copy(next((tiny_run.root / "shapes" / "val").iterdir()), tmp_path / "one.jpg")
+    gone = ("DATASETS.ROOT", tmp_path / "gone")
+    arguments = ("--input", image, "--output", tmp_path / "out", "--opts", *gone)
+    assert _predict("--config-file", tiny_run.config, *arguments) == 0
+    assert (tmp_path / "out" / "labels" / "one.png").is_file()
+
+
+def test_prediction_has_the_size_of_the_image(tiny_run: Any, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (37, 91), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "grey.png")
+    arguments = ("--input", tmp_path / "grey.png", "--output", tmp_path / "out")
+    assert _predict("--config-file", tiny_run.config, *arguments) == 0
+    for folder in ("overlays", "panoptic", "labels"):
+        assert Image.open(tmp_path / "out" / folder / "grey.png").size == (91, 37)
+
+
+def test_missing_weights_are_a_mistake(
+    tiny_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tiny_run.root / "shapes" / "val"
+    overrides = ("--opts", "MODEL.WEIGHTS", "absent.pth")
+    arguments = ("--input", images, "--output", tmp_path, *overrides)
+    assert _predict("--config-file", tiny_run.config, *arguments) == 2
+    assert capsys.readouterr().err == "error: The weights absent.pth do not exist.\n"
+    assert not os.listdir(tmp_path)
+
+
+def test_missing_input_is_a_mistake(
+    tiny_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--input", tmp_path / "absent", "--output", tmp_path)
+    assert _predict("--config-file", tiny_run.config, *arguments) == 2
+    assert capsys.readouterr().err == f"error: The input {tmp_path / 'absent'} does not exist.\n"
+
+
+def test_no_readable_image_is_status_1(tiny_run: Any, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_text("no image")
+    arguments = ("--input", tmp_path, "--output", tmp_path / "out")
+    assert _predict("--config-file", tiny_run.config, *arguments) == 1

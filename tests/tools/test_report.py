@@ -1,0 +1,73 @@
+"""The page of a trained run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_runs import tool_main
+
+
+def _report(*arguments: str | Path) -> int:
+    return tool_main("report")([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def run_copy(tiny_run: Any, tmp_path: Path) -> Path:
+    """A copy of the trained run, to write into."""
+    return Path(shutil.copytree(tiny_run.output, tmp_path / "run"))
+
+
+def test_page_and_pictures_are_written(run_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _report("--config-file", run_copy / "config.yaml", "OUTPUT_DIR", run_copy) == 0
+    assert capsys.readouterr().out.strip().endswith(f"Report: {run_copy / 'report.html'}")
+    page = (run_copy / "report.html").read_text()
+    results = json.loads((run_copy / "evaluation.json").read_text())
+    assert f"{results['sem_seg']['mIoU']:.1f}" in page
+    assert "SegPanopticFPN on tiny_val" in page
+    # One picture for each of the two scenes, though 12 are asked for.
+    assert len(list((run_copy / "report").glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize(("asked", "shown"), [("0", 0), ("1", 1)])
+def test_as_many_samples_as_asked_for(run_copy: Path, asked: str, shown: int) -> None:
+    config = run_copy / "config.yaml"
+    assert _report("--config-file", config, "--samples", asked, "OUTPUT_DIR", run_copy) == 0
+    assert len(list((run_copy / "report").glob("*.png"))) == shown
+
+
+def test_of_several_test_sets_the_first_is_shown(run_copy: Path) -> None:
+    results = json.loads((run_copy / "evaluation.json").read_text())
+    both = {"tiny_val": results, "tiny_train": {"sem_seg": {"mIoU": 99.9}}}
+    (run_copy / "evaluation.json").write_text(json.dumps(both))
+    overrides = ("OUTPUT_DIR", run_copy, "DATASETS.TEST", "('tiny_val', 'tiny_train')")
+    assert _report("--config-file", run_copy / "config.yaml", "--samples", "0", *overrides) == 0
+    page = (run_copy / "report.html").read_text()
+    assert f"{results['sem_seg']['mIoU']:.1f}" in page
+    assert "99.9" not in page
+
+
+def test_run_without_evaluation_is_a_mistake(
+    run_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run_copy / "evaluation.json").unlink()
+    assert _report("--config-file", run_copy / "config.yaml", "OUTPUT_DIR", run_copy) == 2
+    assert "run holds no evaluation.json: train or evaluate first." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", ["()", "('coco_2017_val',)", "('absent',)"])
+def test_data_set_without_panoptic_truth_is_a_mistake(
+    run_copy: Path, capsys: pytest.CaptureFixture[str], names: str
+) -> None:
+    overrides = ("OUTPUT_DIR", run_copy, "DATASETS.TEST", names)
+    assert _report("--config-file", run_copy / "config.yaml", *overrides) == 2
+    assert "the report shows the first one, a panoptic data set" in capsys.readouterr().err
+
+
+def test_missing_weights_are_a_mistake(run_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (run_copy / "model_final.pth").unlink()
+    assert _report("--config-file", run_copy / "config.yaml", "OUTPUT_DIR", run_copy) == 2
+    assert f"The weights {run_copy / 'model_final.pth'} do not exist" in capsys.readouterr().err
