@@ -100,7 +100,7 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
         # Detectron2's default would execute what YAML's python tags say.
         cfg.merge_from_file(str(path), allow_unsafe=False)
     except CONFIG_ERRORS as error:
-        raise UserError(f"{path}: {_explain(error, known)}") from error
+        raise UserError(f"{path}: {_explain(error, known).removeprefix(f'{path}: ')}") from error
     _check_pairs(overrides)
     try:
         cfg.merge_from_list(list(overrides))
@@ -134,7 +134,7 @@ def _explain(error: Exception, known: Sequence[str]) -> str:
         return 'its content is no tree of "KEY: VALUE" lines.'
     text = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
     if match := re.search(r"[Nn]on-existent (?:config )?key:? ?'?([\w.]+)", text):
-        return _explain_unknown_key(match[1], known)
+        return _explain_unknown_key(match[1].rstrip("."), known)
     if match := TYPE_MISMATCH.search(text):
         return _explain_type(**match.groupdict())
     return text
