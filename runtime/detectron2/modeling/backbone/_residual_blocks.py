@@ -23,6 +23,7 @@ class BasicStem(CNNBlockBase):
     def __init__(self, in_channels: int = 3, out_channels: int = 64, norm: str = "BN") -> None:
         super().__init__(in_channels, out_channels, 4)
         self.conv1 = _conv_norm(in_channels, out_channels, 7, norm, stride=2)
+        _fill(self.conv1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) images to (N, C', H / 4, W / 4) features."""
@@ -40,6 +41,7 @@ class BasicBlock(CNNBlockBase):
         self.shortcut = _projection(in_channels, out_channels, stride, norm)
         self.conv1 = _conv_norm(in_channels, out_channels, 3, norm, stride=stride)
         self.conv2 = _conv_norm(out_channels, out_channels, 3, norm)
+        _fill(self.conv1, self.conv2, self.shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H / stride, W / stride)."""
@@ -85,6 +87,7 @@ class BottleneckBlock(CNNBlockBase):
             width, width, 3, norm, stride=stride_3x3, dilation=dilation, groups=num_groups
         )
         self.conv3 = _conv_norm(width, out_channels, 1, norm)
+        _fill(self.conv1, self.conv2, self.conv3, self.shortcut)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H / stride, W / stride)."""
@@ -138,8 +141,6 @@ class DeformBottleneckBlock(CNNBlockBase):
         self.conv2_offset = Conv2d(
             width, channels_per_group * deform_num_groups, kernel_size=3, **geometry
         )
-        nn.init.zeros_(self.conv2_offset.weight)
-        nn.init.zeros_(self.conv2_offset.bias)
         conv_class = ModulatedDeformConv if deform_modulated else DeformConv
         self.conv2 = conv_class(
             width,
@@ -151,8 +152,10 @@ class DeformBottleneckBlock(CNNBlockBase):
             norm=get_norm(norm, width),
             **geometry,
         )
-        c2_msra_fill(self.conv2)
         self.conv3 = _conv_norm(width, out_channels, 1, norm)
+        _fill(self.conv1, self.conv2, self.conv3, self.shortcut)
+        nn.init.zeros_(self.conv2_offset.weight)
+        nn.init.zeros_(self.conv2_offset.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C', H / stride, W / stride)."""
@@ -174,7 +177,7 @@ def _conv_norm(
     in_channels: int, out_channels: int, kernel_size: int, norm: str, **kwargs: Any
 ) -> Conv2d:
     """A convolution without bias that keeps the size, up to the stride, and a norm layer."""
-    conv = Conv2d(
+    return Conv2d(
         in_channels,
         out_channels,
         kernel_size=kernel_size,
@@ -183,8 +186,13 @@ def _conv_norm(
         norm=get_norm(norm, out_channels),
         **kwargs,
     )
-    c2_msra_fill(conv)
-    return conv
+
+
+def _fill(*convs: nn.Module | None) -> None:
+    """Draws the weights (arXiv:1502.01852), in an order that keeps Detectron2's random stream."""
+    for conv in convs:
+        if conv is not None:
+            c2_msra_fill(conv)
 
 
 def _projection(in_channels: int, out_channels: int, stride: int, norm: str) -> Conv2d | None:

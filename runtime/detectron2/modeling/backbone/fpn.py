@@ -54,8 +54,11 @@ class FPN(Backbone):
         for level, shape in zip(self._levels, shapes, strict=True):
             assert shape.channels is not None, "the maps' channels must be known"
             lateral = _conv(shape.channels, out_channels, 1, norm)
+            output = _conv(out_channels, out_channels, 3, norm)
+            c2_xavier_fill(lateral)
+            c2_xavier_fill(output)
             self.add_module(f"fpn_lateral{level}", lateral)
-            self.add_module(f"fpn_output{level}", _conv(out_channels, out_channels, 3, norm))
+            self.add_module(f"fpn_output{level}", output)
         if top_block is not None:
             known = [*bottom_up.output_shape(), *(f"p{level}" for level in self._levels)]
             if top_block.in_feature not in known:
@@ -154,7 +157,7 @@ def _pyramid_levels(names: Sequence[str], strides: list[int]) -> list[int]:
 
 def _conv(in_channels: int, out_channels: int, kernel_size: int, norm: str) -> Conv2d:
     """A convolution that keeps the size, with a bias only where there is no norm layer."""
-    conv = Conv2d(
+    return Conv2d(
         in_channels,
         out_channels,
         kernel_size=kernel_size,
@@ -162,5 +165,3 @@ def _conv(in_channels: int, out_channels: int, kernel_size: int, norm: str) -> C
         bias=norm == "",
         norm=get_norm(norm, out_channels),
     )
-    c2_xavier_fill(conv)
-    return conv

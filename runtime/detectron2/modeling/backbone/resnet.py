@@ -202,7 +202,8 @@ make_stage = ResNet.make_stage
 def build_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     """A ``ResNet`` as ``cfg.MODEL.RESNETS`` describes it.
 
-    Stages behind the last one of ``OUT_FEATURES`` are not built.
+    ``ResNet`` drops the stages behind the last one of ``OUT_FEATURES``; they are drawn all the
+    same, so that a seed gives the layers behind the backbone the weights of Detectron2.
     """
     node = cfg.MODEL.RESNETS
     assert input_shape.channels is not None, "the input's channels must be known"
@@ -210,9 +211,11 @@ def build_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
     _check_resnet_config(node)
     stage_names = ["res2", "res3", "res4", "res5"]
     _check_out_features(node.OUT_FEATURES, ["stem", *stage_names])
+    # The stem comes first: its weights are then the first that a seed gives, as in Detectron2.
+    stem = BasicStem(input_shape.channels, node.STEM_OUT_CHANNELS, norm=node.NORM)
     in_channels = node.STEM_OUT_CHANNELS
     stages = []
-    for index in range(len(_up_to_last_used(stage_names, node.OUT_FEATURES))):
+    for index in range(len(stage_names)):
         dilation = node.RES5_DILATION if stage_names[index] == "res5" else 1
         downsamples = index > 0 and dilation == 1
         out_channels = node.RES2_OUT_CHANNELS * 2**index
@@ -229,7 +232,7 @@ def build_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNet:
         )
         in_channels = out_channels
     return ResNet(
-        BasicStem(input_shape.channels, node.STEM_OUT_CHANNELS, norm=node.NORM),
+        stem,
         stages,
         out_features=node.OUT_FEATURES,
         freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,

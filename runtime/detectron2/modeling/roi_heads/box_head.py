@@ -60,7 +60,6 @@ class FastRCNNConvFCHead(nn.Sequential):
                 norm=get_norm(conv_norm, channels),
                 activation=nn.ReLU(),
             )
-            weight_init.c2_msra_fill(conv)
             self.add_module(f"conv{k}", conv)
             shape = (channels, *shape[1:])
         features = math.prod(shape)
@@ -68,10 +67,15 @@ class FastRCNNConvFCHead(nn.Sequential):
             if k == 1:
                 self.add_module("flatten", nn.Flatten())
             fc = nn.Linear(features, size)
-            weight_init.c2_xavier_fill(fc)
             self.add_module(f"fc{k}", fc)
             self.add_module(f"fc_relu{k}", nn.ReLU())
             features = size
+        # All layers exist before the first is filled: the same random stream as Detectron2's.
+        for layer in self.children():
+            if isinstance(layer, Conv2d):
+                weight_init.c2_msra_fill(layer)
+            elif isinstance(layer, nn.Linear):
+                weight_init.c2_xavier_fill(layer)
         self._output_shape = (
             ShapeSpec(channels=features)
             if fc_dims

@@ -101,19 +101,22 @@ class CascadeROIHeads(StandardROIHeads):
         ious = cfg.MODEL.ROI_BOX_CASCADE_HEAD.IOUS
         _check_cascade_config(cfg)
         pooler, pooled_shape = build_pooler(cfg.MODEL.ROI_BOX_HEAD, in_features, input_shape)
-        heads = [build_box_head(cfg, pooled_shape) for _ in ious]
+        heads, predictors = [], []
+        # Head by head, each with its predictor: the same random stream as Detectron2's.
+        for stage_weights in weights:
+            heads.append(build_box_head(cfg, pooled_shape))
+            predictors.append(
+                FastRCNNOutputLayers(  # type: ignore[call-arg, misc]  # from a config
+                    cfg,
+                    heads[-1].output_shape,
+                    box2box_transform=Box2BoxTransform(weights=stage_weights),
+                )
+            )
         return {
             "box_in_features": in_features,
             "box_pooler": pooler,
             "box_heads": heads,
-            "box_predictors": [
-                FastRCNNOutputLayers(  # type: ignore[call-arg, misc]  # from a config
-                    cfg,
-                    head.output_shape,
-                    box2box_transform=Box2BoxTransform(weights=stage_weights),
-                )
-                for head, stage_weights in zip(heads, weights, strict=True)
-            ],
+            "box_predictors": predictors,
             "proposal_matchers": [
                 Matcher([iou], [0, 1], allow_low_quality_matches=False) for iou in ious
             ],

@@ -189,13 +189,15 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
                 norm=get_norm(conv_norm, dim),
                 activation=nn.ReLU(),
             )
-            weight_init.c2_msra_fill(conv)
             self.add_module(f"mask_fcn{k}", conv)
             channels = dim
         self.deconv = ConvTranspose2d(channels, conv_dims[-1], kernel_size=2, stride=2)
-        weight_init.c2_msra_fill(self.deconv)
         self.deconv_relu = nn.ReLU()
         self.predictor = Conv2d(conv_dims[-1], num_classes, kernel_size=1)
+        # All layers exist before the first is filled: the same random stream as Detectron2's.
+        for layer in self.children():
+            if isinstance(layer, Conv2d | ConvTranspose2d) and layer is not self.predictor:
+                weight_init.c2_msra_fill(layer)
         nn.init.normal_(self.predictor.weight, std=0.001)
         nn.init.zeros_(self.predictor.bias)
 
