@@ -16,7 +16,7 @@ def merge_instances_and_stuff(
     semantic_labels: Tensor,
     *,
     overlap_threshold: float,
-    stuff_area_limit: int,
+    stuff_area_limit: float,
     score_threshold: float,
 ) -> tuple[Tensor, list[dict[str, Any]]]:
     """Paints instances by falling score, then the stuff that they leave free.
@@ -72,7 +72,7 @@ def merge_instances_and_stuff(
 
 
 def _paint_stuff(
-    panoptic: Tensor, segments: list[dict[str, Any]], semantic_labels: Tensor, area_limit: int
+    panoptic: Tensor, segments: list[dict[str, Any]], semantic_labels: Tensor, area_limit: float
 ) -> None:
     """Adds the stuff segments to ``panoptic`` and ``segments``, in place: one pass, one table."""
     labels = torch.where(panoptic == 0, semantic_labels, 0)

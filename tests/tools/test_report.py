@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tiny_runs import tool_main
 
+from seg_projects.visualization.curves import format_number
+
 
 def _report(*arguments: str | Path) -> int:
     return tool_main("report")([str(argument) for argument in arguments])
@@ -26,7 +28,7 @@ def test_page_and_pictures_are_written(run_copy: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.strip().endswith(f"Report: {run_copy / 'report.html'}")
     page = (run_copy / "report.html").read_text()
     results = json.loads((run_copy / "evaluation.json").read_text())
-    assert f"{results['sem_seg']['mIoU']:.1f}" in page
+    assert format_number(results["sem_seg"]["mIoU"]) in page
     assert "SegPanopticFPN on tiny_val" in page
     # One picture for each of the two scenes, though 12 are asked for.
     assert len(list((run_copy / "report").glob("*.png"))) == 2
@@ -46,7 +48,7 @@ def test_of_several_test_sets_the_first_is_shown(run_copy: Path) -> None:
     overrides = ("OUTPUT_DIR", run_copy, "DATASETS.TEST", "('tiny_val', 'tiny_train')")
     assert _report("--config-file", run_copy / "config.yaml", "--samples", "0", *overrides) == 0
     page = (run_copy / "report.html").read_text()
-    assert f"{results['sem_seg']['mIoU']:.1f}" in page
+    assert format_number(results["sem_seg"]["mIoU"]) in page
     assert "99.9" not in page
 
 

@@ -23,7 +23,7 @@ class SegPanopticFPN(PanopticFPN):
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """Training: the losses. Inference: see :meth:`inference`."""
-        outputs = super().forward(batched_inputs)
+        outputs: Any = super().forward(batched_inputs)
         if self.training and not self._any_label(batched_inputs):
             # The mean over no pixel; the gradient of the head is zero.
             outputs["loss_sem_seg"] = outputs["loss_sem_seg"].nan_to_num(nan=0.0)
@@ -34,7 +34,7 @@ class SegPanopticFPN(PanopticFPN):
         ignored = self.sem_seg_head.ignore_value
         return any(bool((one["sem_seg"] != ignored).any()) for one in batched_inputs)
 
-    def inference(
+    def inference(  # type: ignore[override]  # as Detectron2's PanopticFPN
         self, batched_inputs: list[dict[str, Any]], do_postprocess: bool = True
     ) -> list[dict[str, Any]] | tuple[list[Instances], Tensor]:
         """Runs the network on inputs with ``image`` (3, H, W) and the ``height``, ``width`` wanted.
@@ -44,6 +44,7 @@ class SegPanopticFPN(PanopticFPN):
             ``panoptic_seg``, the (height, width) int32 map of segment ids and its segments.
             Without ``do_postprocess``, the raw detections and logits at the network's size.
         """
+        assert self.proposal_generator is not None, "a panoptic model finds its own regions"
         images = self.preprocess_image(batched_inputs)
         features = self.backbone(images.tensor)
         logits, _ = self.sem_seg_head(features, None)
@@ -58,13 +59,15 @@ class SegPanopticFPN(PanopticFPN):
             height, width = input_.get("height", size[0]), input_.get("width", size[1])
             sem_seg = sem_seg_postprocess(one, size, height, width)
             instances = detector_postprocess(found, height, width)
-            panoptic_seg = self._merge(instances, sem_seg)
+            panoptic_seg = self._panoptic_seg(instances, sem_seg)
             results.append(
                 {"sem_seg": sem_seg, "instances": instances, "panoptic_seg": panoptic_seg}
             )
         return results
 
-    def _merge(self, instances: Instances, sem_seg: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
+    def _panoptic_seg(
+        self, instances: Instances, sem_seg: Tensor
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
         return merge_instances_and_stuff(
             instances.pred_masks,
             instances.pred_boxes.tensor,
