@@ -211,10 +211,15 @@ OUTLINES: dict[str, Callable[[Floats, Floats, _Thing], Floats]] = {
 # ---- Things
 
 
-def _paint(rng: np.random.Generator) -> Floats:
-    """(2, 3) ground and pattern colour, of any hue for any outline."""
-    hue, saturation, value = rng.uniform(), rng.uniform(0.3, 0.9), rng.uniform(0.45, 0.98)
-    second = (hue + rng.normal(0, 0.12)) % 1.0
+# Each kind tends to a hue, as many real things do; neighbouring ones overlap in their tails.
+_HUES = {"disc": 0.98, "box": 0.12, "star": 0.78}
+
+
+def _paint(rng: np.random.Generator, kind: str) -> Floats:
+    """(2, 3) ground and pattern colour, in [0, 1]."""
+    hue = (_HUES[kind] + rng.normal(0, 0.05)) % 1.0
+    saturation, value = rng.uniform(0.4, 0.95), rng.uniform(0.45, 0.98)
+    second = (hue + rng.normal(0, 0.05)) % 1.0
     value_2 = value * 0.62 if value > 0.7 else min(1.0, value * 1.55)
     colors = [
         colorsys.hsv_to_rgb(hue, saturation, value),
@@ -241,11 +246,11 @@ def _place(
 
 
 def _things(rng: np.random.Generator, size: tuple[int, int]) -> list[_Thing]:
-    """2 to 7 things, the farthest (whose lower edge is highest in the frame) first."""
-    count = int(rng.integers(2, 8))
+    """2 to 6 things, the farthest (whose lower edge is highest in the frame) first."""
+    count = int(rng.integers(2, 7))
     placed: list[_Thing] = []
     for _ in range(count):
-        radius = min(size) * float(rng.uniform(0.08, 0.29 - 0.015 * count))
+        radius = min(size) * float(rng.uniform(0.12, 0.33 - 0.02 * count))
         kind = tuple(OUTLINES)[rng.integers(len(OUTLINES))]
         thing = _Thing(
             kind=kind,
@@ -254,7 +259,7 @@ def _things(rng: np.random.Generator, size: tuple[int, int]) -> list[_Thing]:
             angle=float(rng.uniform(0, 2 * math.pi)),
             aspect=float(rng.uniform(0.5, 1)),
             points=int(rng.integers(4, 7)),
-            colors=_paint(rng),
+            colors=_paint(rng, kind),
             pattern=int(rng.integers(5)),
             pitch=float(rng.uniform(0.3, 0.55)),
         )
