@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Segments the images; returns how many."""
+    """Segments the images; returns the exit status, 1 where none could be read."""
     from detectron2.utils.logger import setup_logger
     from seg_projects.engine import import_modules, load_config
     from seg_projects.engine.prediction_files import find_images, write_predictions
@@ -51,21 +51,19 @@ def run(args: argparse.Namespace) -> int:
     cfg = load_config(args.config_file, args.opts)
     cfg.MODEL.WEIGHTS = find_weights(cfg, args.opts)
     predictor = PanopticPredictor(cfg)
-    return write_predictions(images, predictor, predictor.categories, args.output)
+    count = write_predictions(images, predictor, predictor.categories, args.output)
+    print(f"{count} images: {args.output}/overlays, labels, panoptic, panoptic.json")
+    return 0 if count else 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses ``argv`` and segments; returns the exit status, 2 for a user's mistake."""
     args = build_parser().parse_args(argv)
-    from seg_projects.errors import UserError
-
     try:
-        count = run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{count} images: {args.output}/overlays, labels, panoptic, panoptic.json")
-    return 0 if count else 1
+        from seg_projects.command_line import run_tool
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error}")
+    return run_tool(lambda: run(args))
 
 
 if __name__ == "__main__":

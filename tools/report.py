@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parses ``argv`` and writes the page; returns the exit status, 2 for a user's mistake."""
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments; needs no torch, so that ``--help`` is immediate."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -27,21 +27,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="import MODULE first, which registers heads or data sets of yours; repeatable",
     )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the page; returns the exit status."""
     from seg_projects.engine import import_modules, load_config
     from seg_projects.engine.predictor import find_weights
     from seg_projects.engine.run_report import report_run
-    from seg_projects.errors import UserError
 
-    try:
-        import_modules(args.modules)
-        cfg = load_config(args.config_file, args.opts)
-        cfg.MODEL.WEIGHTS = find_weights(cfg, args.opts)
-        print(f"Report: {report_run(cfg, num_samples=args.samples)}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    import_modules(args.modules)
+    cfg = load_config(args.config_file, args.opts)
+    cfg.MODEL.WEIGHTS = find_weights(cfg, args.opts)
+    print(f"Report: {report_run(cfg, num_samples=args.samples)}")
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses ``argv`` and writes the page; returns the exit status, 2 for a user's mistake."""
+    args = build_parser().parse_args(argv)
+    try:
+        from seg_projects.command_line import run_tool
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error}")
+    return run_tool(lambda: run(args))
 
 
 if __name__ == "__main__":

@@ -69,9 +69,12 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses ``argv``, trains or evaluates; returns the exit status, 2 for a user's mistake."""
     args = build_parser().parse_args(argv)
-    from seg_projects.errors import UserError
-
     try:
+        from seg_projects.command_line import run_tool
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error}")
+
+    def work() -> int:
         from detectron2.engine import launch
         from seg_projects.engine.setup import check_gpus
 
@@ -84,10 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             dist_url=args.dist_url,
             args=(args,),
         )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return run_tool(work)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def merge_instances_and_stuff(
     """
     panoptic = torch.zeros_like(semantic_labels, dtype=torch.int32)
     segments: list[dict[str, Any]] = []
-    order = torch.argsort(-scores)
+    order = torch.argsort(-scores, stable=True)
     rows = torch.stack(
         [order.double(), scores[order].double(), classes[order].double()], dim=1
     ).tolist()

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from detectron2.data import transforms as T
 from PIL import Image
 
+from detectron2.data import transforms as T
 from seg_projects.data import PanopticMapper
 from seg_projects.data.datasets.panoptic import load_panoptic_records
 from seg_projects.errors import UserError
@@ -29,7 +29,10 @@ def _mapper(*augmentations: Any, is_train: bool = True) -> PanopticMapper:
 @pytest.fixture
 def records(tmp_path: Path, write_panoptic: Any) -> list[dict[str, Any]]:
     """A scene with two things, one stuff and void, one with a crowd, one that is all void."""
-    things = (np.array([[1, 1, 300, 0], [70000, 1, 300, 0]]), [(1, 8, 0), (300, 5, 0), (70000, 3, 0)])
+    things = (
+        np.array([[1, 1, 300, 0], [70000, 1, 300, 0]]),
+        [(1, 8, 0), (300, 5, 0), (70000, 3, 0)],
+    )
     crowd = (np.array([[4, 4], [4, 9]]), [(4, 3, 1), (9, 8, 0)])
     void = (np.zeros((1, 1), dtype=int), [])
     path = write_panoptic(tmp_path / "set", [things, crowd, void])
@@ -52,7 +55,9 @@ def test_things_become_instances_and_stuff_becomes_labels(records):
 
 def test_the_image_has_the_format_that_the_config_names(records):
     pixels = np.asarray(Image.open(records[0]["file_name"]))
-    assert np.array_equal(_mapper()(records[0])["image"].numpy(), pixels[..., ::-1].transpose(2, 0, 1))
+    assert np.array_equal(
+        _mapper()(records[0])["image"].numpy(), pixels[..., ::-1].transpose(2, 0, 1)
+    )
 
 
 def test_a_crowd_is_no_instance_but_labelled_as_thing(records):

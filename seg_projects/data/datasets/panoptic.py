@@ -83,8 +83,8 @@ def register_panoptic(
     for path in filter(None, (image_root, panoptic_root, panoptic_json, instances_json)):
         if not path.exists():
             raise UserError(
-                f"Data set {name!r}: {path} does not exist. Relative paths start from DATASETS.ROOT "
-                "in the config, else from the environment variable DETECTRON2_DATASETS, else from "
+                f"Data set {name!r}: {path} does not exist. Relative paths start from "
+                "DATASETS.ROOT in the config, else from the environment variable DETECTRON2_DATASETS, else from "
                 "./datasets; datasets/README.md shows the expected folders."
             )
     if name in DatasetCatalog.list():
