@@ -84,8 +84,8 @@ def register_panoptic(
         if not path.exists():
             raise UserError(
                 f"Data set {name!r}: {path} does not exist. Relative paths start from "
-                "DATASETS.ROOT in the config, else from the environment variable DETECTRON2_DATASETS, else from "
-                "./datasets; datasets/README.md shows the expected folders."
+                "DATASETS.ROOT in the config, else from the environment variable "
+                "DETECTRON2_DATASETS, else from ./datasets; datasets/README.md shows the folders."
             )
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
