@@ -6,6 +6,7 @@ import datetime
 import json
 import logging
 import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -320,6 +321,21 @@ class TensorboardXWriter(EventWriter):
             self._writer.close()
 
 
+def _peak_memory_mib() -> float | None:
+    """Largest memory so far: of the CUDA allocator, else resident memory of this process.
+
+    None on Windows, whose Python does not tell.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
 class CommonMetricPrinter(EventWriter):
     """Logs a line of what a training shows: time left, losses, times, learning rate, memory."""
 
@@ -346,8 +362,8 @@ class CommonMetricPrinter(EventWriter):
         if seconds_left is not None:
             parts.insert(0, f"eta: {datetime.timedelta(seconds=int(seconds_left))}")
         parts.append(f"lr: {self._learning_rate(storage)}")
-        if torch.cuda.is_available():
-            parts.append(f"max_mem: {torch.cuda.max_memory_allocated() / 2**20:.0f}M")
+        if (memory := _peak_memory_mib()) is not None:
+            parts.append(f"max_mem: {memory:.0f}M")
         self._logger.info(" %s", "  ".join(parts))
 
     def _losses(self, storage: EventStorage) -> list[str]:

@@ -202,6 +202,8 @@ def test_the_printer_shows_what_a_training_needs(caplog: pytest.LogCaptureFixtur
     assert line.split("  ")[:4] == [" eta: 0:01:00", "iter: 9", "total_loss: 3", "loss_cls: 1"]
     assert "time: 2.0000  last_time: 2.0000  data_time: 0.5000  last_data_time: 0.5000" in line
     assert "lr: 0.01" in line
+    # Peak memory on a CPU too: this process with torch takes more than 50 MiB, and less than 1 TiB.
+    assert 50 < int(line.split("max_mem: ")[1].split("M")[0]) < 2**20
     assert storage.latest()["eta_seconds"] == (60.0, 9)
 
 
