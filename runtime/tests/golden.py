@@ -7,7 +7,6 @@ integer and bool arrays are identical, except up to ``frac`` differing elements 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import weight_rule as weight_rule_module
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
 COPIED = Path(__file__).resolve().parent / "golden"
@@ -36,17 +36,7 @@ def reference_json(name: str) -> Any:
 
 def weight_rule() -> ModuleType:
     """The module that fills a model's weights from its parameter names (``fill``)."""
-    path = REFERENCE / "weights.py"
-    if not path.is_file():
-        pytest.skip(
-            "the recorded facts are absent: weights.py is looked for in ../shared/reference"
-        )
-    spec = importlib.util.spec_from_file_location("golden_weights", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return weight_rule_module
 
 
 class Golden:
