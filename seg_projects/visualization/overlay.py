@@ -271,6 +271,13 @@ def _deepest_pixels(layers: NDArray[np.intp], count: int) -> NDArray[np.int64]:
     return np.stack([depths, *np.divmod(positions, layers.shape[1])], axis=1)
 
 
+_DARK, _WHITE = (20, 22, 26), (255, 255, 255)
+_OUTLINED = [
+    *((dx, dy, _DARK) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy),
+    (0, 0, _WHITE),
+]
+
+
 def _write_names(painted: Image, layers: NDArray[np.intp], names: Sequence[str]) -> None:
     """Writes each name where its layer is widest, unless it would not fit or cover another one."""
     import cv2
@@ -291,7 +298,7 @@ def _write_names(painted: Image, layers: NDArray[np.intp], names: Sequence[str])
         if any(box.meets(other) for other in taken):
             continue
         taken.append(box)
-        for color, thickness in (((20, 22, 26), stroke + 2), ((255, 255, 255), stroke)):
-            cv2.putText(
-                painted, names[layer], (left, base), font, scale, color, thickness, cv2.LINE_AA
-            )
+        # The outline is the text itself, moved: a thicker stroke also widens the letters.
+        for dx, dy, color in _OUTLINED:
+            place = (left + dx, base + dy)
+            cv2.putText(painted, names[layer], place, font, scale, color, stroke, cv2.LINE_AA)

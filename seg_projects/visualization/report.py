@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import IO
 
+from seg_projects.files import write_atomically
 from seg_projects.visualization.curves import Record, chart_html, format_number, training_charts
 from seg_projects.visualization.overlay import Category, Image, side_by_side
 from seg_projects.visualization.samples import Sample
@@ -66,7 +65,7 @@ def write_report(output_dir: Path, report: Report) -> Path:
     for path in set(picture_dir.glob("*.png")) - written:
         path.unlink()
     page = output_dir / "report.html"
-    _write_atomically(page, lambda file: file.write(html.encode()))
+    write_atomically(page, html.encode())
     return page
 
 
@@ -224,18 +223,7 @@ def _write_comparison(folder: Path, position: int, sample: Sample) -> Path:
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", sample.name).strip("-.")[:80]
     path = folder / f"{position:03d}-{slug}.png"
     row = PillowImage.fromarray(side_by_side([image for _, image in _panels(sample)]))
-    _write_atomically(path, lambda file: row.save(file, "PNG"))
+    buffer = io.BytesIO()
+    row.save(buffer, "PNG")
+    write_atomically(path, buffer.getvalue())
     return path
-
-
-def _write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Lets ``write`` fill a temporary file, which then takes the place of ``path``."""
-    scratch = path.with_name(f".{path.name}.tmp")
-    try:
-        with scratch.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
