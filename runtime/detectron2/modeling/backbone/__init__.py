@@ -2,6 +2,7 @@
 
 from detectron2.layers.blocks import CNNBlockBase as ResNetBlockBase
 
+from . import utils
 from .backbone import Backbone
 from .build import BACKBONE_REGISTRY, build_backbone
 from .fpn import FPN
@@ -18,4 +19,5 @@ __all__ = [
     "build_backbone",
     "build_resnet_backbone",
     "make_stage",
+    "utils",
 ]
