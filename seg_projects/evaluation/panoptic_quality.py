@@ -22,7 +22,7 @@ class PanopticCounts(NamedTuple):
 class _Side(NamedTuple):
     """The segments of one map; row 0 is void, the last row what no segment lists."""
 
-    index: np.ndarray  # (H * W,) row of each pixel
+    row_of_pixel: np.ndarray  # (H * W,)
     ids: list[int]  # (S,) listed ids, of rows 1 to S
     categories: np.ndarray  # (S,)
 
@@ -73,7 +73,7 @@ def panoptic_counts(
     predicted = _rows(predicted_ids, predicted_segments, column)
     num_truth, num_predicted = len(truth.ids), len(predicted.ids)
     pairs = np.bincount(
-        truth.index * (num_predicted + 2) + predicted.index,
+        truth.row_of_pixel * (num_predicted + 2) + predicted.row_of_pixel,
         minlength=(num_truth + 2) * (num_predicted + 2),
     ).reshape(num_truth + 2, num_predicted + 2)
     _check_prediction(predicted_ids, predicted, pairs)
@@ -120,7 +120,7 @@ def _on_crowd(truth: _Side, predicted: _Side, pairs: np.ndarray, crowd: np.ndarr
 
 def _check_prediction(ids: np.ndarray, predicted: _Side, pairs: np.ndarray) -> None:
     if pairs[:, -1].any():
-        unlisted = int(ids.reshape(-1)[predicted.index == len(predicted.ids) + 1][0])
+        unlisted = int(ids.reshape(-1)[predicted.row_of_pixel == len(predicted.ids) + 1][0])
         raise ValueError(f"The predicted map holds the id {unlisted}, which no segment lists.")
     absent = np.flatnonzero(pairs[:, 1:-1].sum(axis=0) == 0)
     if absent.size:

@@ -19,7 +19,7 @@ __all__ = ["CfgNode", "configurable", "get_cfg", "global_cfg", "set_global_cfg"]
 CURRENT_VERSION = 2
 """Value of ``VERSION`` in configurations that use today's key names."""
 
-F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class CfgNode(_CfgNode):
@@ -153,12 +153,15 @@ def set_global_cfg(cfg: CfgNode) -> None:
     global_cfg.update(cfg)
 
 
+# What is decorated takes its own arguments or a config and what from_config takes: any arguments.
 @overload
-def configurable(init_func: F, *, from_config: Callable[..., Any] | None = None) -> F: ...
+def configurable(
+    init_func: Callable[..., None], *, from_config: Callable[..., Any] | None = None
+) -> Callable[..., None]: ...
 @overload
 def configurable(
     init_func: None = None, *, from_config: Callable[..., dict[str, Any]] | None = None
-) -> Callable[[F], F]: ...
+) -> Callable[[Callable[..., T]], Callable[..., T]]: ...
 def configurable(
     init_func: Callable[..., Any] | None = None,
     *,

@@ -314,12 +314,12 @@ class DefaultTrainer(TrainerBase):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[Any]:
         """See ``detectron2.data.build_detection_train_loader``."""
-        return build_detection_train_loader(cfg)  # type: ignore[call-arg]  # configurable
+        return build_detection_train_loader(cfg)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[Any]:
         """See ``detectron2.data.build_detection_test_loader``."""
-        return build_detection_test_loader(cfg, dataset_name)  # type: ignore  # configurable
+        return build_detection_test_loader(cfg, dataset_name)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:

@@ -122,7 +122,7 @@ class GeneralizedRCNNWithTTA(nn.Module):
         self.cfg = cfg.clone()
         self.model = model
         # A config stands for the mapper's arguments.
-        self.tta_mapper = DatasetMapperTTA(cfg) if tta_mapper is None else tta_mapper  # type: ignore[call-arg]
+        self.tta_mapper = DatasetMapperTTA(cfg) if tta_mapper is None else tta_mapper
         self.batch_size = batch_size
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Instances]]:

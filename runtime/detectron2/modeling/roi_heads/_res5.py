@@ -78,9 +78,9 @@ class Res5ROIHeads(ROIHeads):
             in_features=in_features,
             pooler=pooler,
             res5=res5,
-            box_predictor=FastRCNNOutputLayers(  # type: ignore[call-arg]  # from a config
+            box_predictor=FastRCNNOutputLayers(
                 cfg,
-                ShapeSpec(channels=out_channels, height=1, width=1),  # type: ignore[arg-type]
+                ShapeSpec(channels=out_channels, height=1, width=1),
             ),
         )
         if cfg.MODEL.MASK_ON:

@@ -106,7 +106,7 @@ class CascadeROIHeads(StandardROIHeads):
         for stage_weights in weights:
             heads.append(build_box_head(cfg, pooled_shape))
             predictors.append(
-                FastRCNNOutputLayers(  # type: ignore[call-arg, misc]  # from a config
+                FastRCNNOutputLayers(
                     cfg,
                     heads[-1].output_shape,
                     box2box_transform=Box2BoxTransform(weights=stage_weights),

@@ -119,9 +119,7 @@ class StandardROIHeads(ROIHeads):
             "box_in_features": in_features,
             "box_pooler": box_pooler,
             "box_head": box_head,
-            "box_predictor": FastRCNNOutputLayers(  # type: ignore[call-arg]  # from a config
-                cfg, box_head.output_shape
-            ),
+            "box_predictor": FastRCNNOutputLayers(cfg, box_head.output_shape),
         }
 
     @classmethod
