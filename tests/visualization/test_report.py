@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seg_projects.visualization import report as report_module
+from seg_projects import files
 from seg_projects.visualization.overlay import Category
 from seg_projects.visualization.report import Report, Table, report_html, write_report
 from seg_projects.visualization.samples import Panoptic, Sample, panoptic_sample
@@ -185,7 +185,7 @@ def test_an_interrupted_write_keeps_the_former_page(
     def fail(handle: int) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(report_module.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(OSError, match="No space"):
         write_report(tmp_path, Report(title="new"))
     assert page.read_bytes() == former

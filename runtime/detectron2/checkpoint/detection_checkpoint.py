@@ -20,10 +20,10 @@ from fvcore.common.checkpoint import Checkpointer
 from torch import nn
 
 from detectron2.utils import comm
+from detectron2.utils.atomic import atomic_write
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.safe_pickle import load_pickle
 
-from .atomic import atomic_write
 from .c2_model_loading import align_and_update_state_dicts
 from .torchvision_names import convert_torchvision_resnet_names, is_torchvision_resnet
 
@@ -136,7 +136,6 @@ class DetectionCheckpointer(Checkpointer):
             with self.path_manager.open(path, mode) as file:
                 write(file)
             return
-        os.makedirs(self.save_dir, exist_ok=True)
         with atomic_write(path, mode) as file:
             write(file)
 

@@ -15,6 +15,7 @@ import yaml
 
 from detectron2.config.instantiate import qualified_name
 from detectron2.config.overrides import parse_override
+from detectron2.utils.atomic import atomic_write
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.registry import locate
 
@@ -291,12 +292,8 @@ def _replace(filename: str, content: bytes) -> None:
         with PathManager.open(filename, "wb") as file:
             file.write(content)
         return
-    temporary = f"{filename}.{os.getpid()}.tmp"
-    with open(temporary, "wb") as file:
+    with atomic_write(filename) as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, filename)
 
 
 def _assignments(value: Any, name: str, lines: list[str]) -> None:

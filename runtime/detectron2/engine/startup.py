@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from detectron2.checkpoint.atomic import atomic_write
 from detectron2.config import CfgNode, LazyConfig
 from detectron2.utils import comm
+from detectron2.utils.atomic import atomic_write
 from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.file_io import PathManager

@@ -20,7 +20,6 @@ from pycocotools.cocoeval import COCOeval
 from detectron2.data.catalog import MetadataCatalog
 from detectron2.data.datasets.annotation_files import (
     missing_data_error,
-    write_atomically,
     write_json,
 )
 from detectron2.data.datasets.coco import convert_to_coco_json
@@ -29,6 +28,7 @@ from detectron2.evaluation.mask_runs import encode_masks
 from detectron2.evaluation.proposal_recall import proposal_recall
 from detectron2.structures import Instances
 from detectron2.utils import comm
+from detectron2.utils.atomic import atomic_write
 from detectron2.utils.file_io import PathManager
 from detectron2.utils.logger import create_small_table
 
@@ -130,7 +130,8 @@ class COCOEvaluator(DatasetEvaluator):
             return {}
         if self._output_dir:
             path = os.path.join(self._output_dir, "instances_predictions.pth")
-            write_atomically(path, lambda file: torch.save(predictions, file))
+            with atomic_write(path) as file:
+                torch.save(predictions, file)
         results: OrderedDict[str, Any] = OrderedDict()
         if "proposals" in predictions[0]:
             results["box_proposals"] = self._evaluate_proposals(predictions)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from detectron2.data.catalog import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets.annotation_files import write_atomically, write_json
+from detectron2.data.datasets.annotation_files import write_json
 from detectron2.evaluation.evaluator import DatasetEvaluator
 from detectron2.evaluation.mask_runs import encode_label_map
 from detectron2.evaluation.sem_seg_metrics import (
@@ -24,6 +24,7 @@ from detectron2.evaluation.sem_seg_metrics import (
     scores,
 )
 from detectron2.utils import comm
+from detectron2.utils.atomic import atomic_write
 from detectron2.utils.file_io import PathManager
 
 logger = logging.getLogger(__name__)
@@ -147,7 +148,8 @@ class SemSegEvaluator(DatasetEvaluator):
         if self._output_dir:
             write_json(os.path.join(self._output_dir, "sem_seg_predictions.json"), predictions)
             path = os.path.join(self._output_dir, "sem_seg_evaluation.pth")
-            write_atomically(path, lambda file: torch.save(dict(results["sem_seg"]), file))
+            with atomic_write(path) as file:
+                torch.save(dict(results["sem_seg"]), file)
         logger.info("Semantic segmentation: %s", results)
         return results
 

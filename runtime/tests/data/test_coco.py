@@ -14,7 +14,6 @@ from golden import Golden, check_json
 from pycocotools import mask as mask_api
 
 from detectron2.data.catalog import DatasetCatalog, MetadataCatalog
-from detectron2.data.datasets.annotation_files import write_atomically
 from detectron2.data.datasets.coco import (
     convert_to_coco_dict,
     convert_to_coco_json,
@@ -300,20 +299,6 @@ def test_converted_file_can_be_read_back(tmp_path: Path) -> None:
     convert_to_coco_json(NAME, str(tmp_path / "c.json"))
     (record,) = load_coco_json(str(tmp_path / "c.json"), "", NAME)
     assert record == DatasetCatalog.get(NAME)[0]
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "x.json"
-    path.write_text("old")
-
-    def fail(file: Any) -> None:
-        file.write(b"half")
-        raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError, match="disk full"):
-        write_atomically(str(path), fail)
-    assert path.read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="sample data are absent (../shared/data)")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
-from collections.abc import Callable
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from detectron2.utils.atomic import atomic_write
 from detectron2.utils.file_io import PathManager
 
-__all__ = ["missing_data_error", "read_json", "write_atomically", "write_json"]
+__all__ = ["missing_data_error", "read_json", "write_json"]
 
 
 def missing_data_error(path: str, dataset_name: str | None) -> FileNotFoundError:
@@ -40,22 +38,5 @@ def read_json(path: str, dataset_name: str | None = None) -> Any:
 def write_json(path: str, value: Any) -> None:
     """Writes ``value`` as JSON; readers see the old file or the whole new one, never a part."""
     text = json.dumps(value)
-    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
-
-
-def write_atomically(path: str, write: Callable[[IO[bytes]], Any]) -> None:
-    """Lets ``write`` fill a temporary file beside ``path``, then renames it to ``path``.
-
-    The folder is created where it is missing. Of several writers the last one wins.
-    """
-    folder = Path(path).resolve().parent
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{Path(path).name}.{uuid.uuid4().hex}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_write(path, "w") as file:
+        file.write(text)
