@@ -1,0 +1,33 @@
+"""Each benchmark runs on tiny inputs and reports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[2] / "bench"
+SCRIPTS = ("import", "mapper", "models", "panoptic_merge", "paste_masks", "rle")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_benchmark_prints_a_line_per_result_and_writes_json(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    command = [sys.executable, str(BENCH / f"bench_{name}.py"), "--quick", "--json", str(file)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    results = json.loads(file.read_text())["results"]
+    assert len(results) == len(done.stdout.splitlines()) > 0
+    assert all(one["ours"] > 0 and one["ratio"] is None for one in results)
+
+
+def test_a_reference_gets_a_ratio_and_its_outputs_are_compared(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    command = [sys.executable, str(BENCH / "bench_rle.py"), "--quick", "--json", str(file)]
+    # This interpreter as its own reference: the outputs are equal.
+    subprocess.run([*command, "--reference-python", sys.executable], check=True)
+    [result] = json.loads(file.read_text())["results"]
+    assert result["ratio"] > 0
+    assert result["outputs"] == "equal"
