@@ -20,11 +20,11 @@ TINY_MODEL: dict[str, Any] = {
     "META_ARCHITECTURE": "SegPanopticFPN",
     "DEVICE": "cpu",
     "ANCHOR_GENERATOR": {"SIZES": [[8], [16], [32], [64], [128]]},
-    "FPN": {"OUT_CHANNELS": 8},
+    "FPN": {"OUT_CHANNELS": 8, "NORM": ""},
     "RPN": {"POST_NMS_TOPK_TRAIN": 20, "POST_NMS_TOPK_TEST": 20},
     "ROI_HEADS": {"NUM_CLASSES": 3, "BATCH_SIZE_PER_IMAGE": 8, "SCORE_THRESH_TEST": 0.0},
     "ROI_BOX_HEAD": {"NUM_FC": 1, "FC_DIM": 8},
-    "ROI_MASK_HEAD": {"NUM_CONV": 1, "CONV_DIM": 8},
+    "ROI_MASK_HEAD": {"NUM_CONV": 1, "CONV_DIM": 8, "NORM": ""},
     "SEM_SEG_HEAD": {"NUM_CLASSES": 4, "CONVS_DIM": 32},
     "PANOPTIC_FPN": {"COMBINE": {"STUFF_AREA_LIMIT": 16, "INSTANCES_CONFIDENCE_THRESH": 0.1}},
 }

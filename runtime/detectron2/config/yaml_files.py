@@ -18,10 +18,11 @@ class _DataLoader(yaml.SafeLoader):
     """The safe loader, which also knows ``!!python/tuple``: a tuple is data like a list."""
 
 
-_DataLoader.add_constructor(
-    "tag:yaml.org,2002:python/tuple",
-    lambda loader, node: tuple(loader.construct_sequence(node, deep=True)),
-)
+def _tuple(loader: yaml.SafeLoader, node: Any) -> tuple[Any, ...]:
+    return tuple(loader.construct_sequence(node, deep=True))
+
+
+_DataLoader.add_constructor("tag:yaml.org,2002:python/tuple", _tuple)
 
 
 def load_yaml_with_base(filename: str, *, tuples: bool) -> dict[str, Any]:
