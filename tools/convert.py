@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-r"""Converts the files of an annotation tool to COCO panoptic or COCO instances.
+r"""Converts the files of an annotation tool to COCO panoptic, COCO instances or label maps.
 
 python tools/convert.py labelme photos/ --output my_data --name train \
     --things car person --stuff road sky --ignore __ignore__
@@ -29,7 +29,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("tool", choices=TOOLS, help="what the annotations were made with")
     add("source", type=Path, help="its file or folder")
-    add("--to", choices=("panoptic", "instances"), default="panoptic", help="what is written")
+    add(
+        "--to",
+        choices=("panoptic", "instances", "label-maps"),
+        default="panoptic",
+        help="what is written",
+    )
     add("--output", type=Path, required=True, metavar="DIR", help="folder of the data set")
     add("--name", default="train", help="of this part: DIR/NAME/, DIR/NAME.json")
     choice = parser.add_argument_group("classes", '"*" stands for all labels not listed elsewhere')
@@ -80,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.to == "instances":
             written = conversion.write_coco_instances(images, choice, output, log)
         else:
-            written = conversion.write_coco_panoptic(
+            panoptic = args.to == "panoptic"
+            write = conversion.write_coco_panoptic if panoptic else conversion.write_label_maps
+            written = write(
                 images, choice, output, log, overlap=args.overlap, unlabelled=args.unlabelled
             )
     except UserError as error:

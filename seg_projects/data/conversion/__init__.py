@@ -4,6 +4,7 @@ from .annotated import AnnotatedImage, BoxMask, ConversionLog, MaskedObject, Rea
 from .categories import CategoryChoice
 from .coco_instances import write_coco_instances
 from .coco_panoptic import OVERLAP_RULES, write_coco_panoptic
+from .label_maps import write_label_maps
 from .output import OutputFolder
 from .readers import READERS, known_categories
 
@@ -20,4 +21,5 @@ __all__ = [
     "known_categories",
     "write_coco_instances",
     "write_coco_panoptic",
+    "write_label_maps",
 ]

@@ -282,3 +282,21 @@ def test_empty_folder_is_one_message(
 ) -> None:
     convert(tool, tmp_path, "--things", "*", "--default-label", "x", status=2)
     assert "error: " in capsys.readouterr().err
+
+
+def test_label_maps_name_the_class_of_each_pixel(
+    tmp_path: Path, output: Path, convert: Convert
+) -> None:
+    folder = _labelme(tmp_path, [_shape("cat", SQUARE), _shape("sky", [[0, 0], [11, 0], [11, 0]])])
+    convert("labelme", folder, "--to", "label-maps", "--things", "cat", "--stuff", "sky")
+    labels = np.asarray(Image.open(output / "train_masks" / "a.png"))
+    assert np.bincount(labels.ravel())[[0, 1, 255]].tolist() == [16, 12, 120 - 28]
+    assert (output / "train_classes.txt").read_text() == "cat\nsky\n"
+
+
+def test_label_maps_need_every_class_by_name(
+    tmp_path: Path, convert: Convert, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _labelme(tmp_path, [_shape("cat", SQUARE)])
+    convert("labelme", folder, "--to", "label-maps", "--things", "*", status=2)
+    assert "every class by name" in capsys.readouterr().err
