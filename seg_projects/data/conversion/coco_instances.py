@@ -1,0 +1,158 @@
+"""COCO instances: the writer, and the reader of COCO's own files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from seg_projects.data.conversion.annotated import (
+    AnnotatedImage,
+    BoxMask,
+    ConversionLog,
+    MaskedObject,
+    ReaderOptions,
+    Record,
+)
+from seg_projects.data.conversion.categories import CategoryChoice
+from seg_projects.data.conversion.image_files import checked_size, read_json
+from seg_projects.data.conversion.output import OutputFolder
+from seg_projects.errors import UserError
+from seg_projects.files import write_json
+
+
+def write_coco_instances(
+    images: Iterable[AnnotatedImage],
+    choice: CategoryChoice,
+    output: OutputFolder,
+    log: ConversionLog,
+) -> Path:
+    """Writes the things of ``images``; returns the JSON.
+
+    Objects keep the pixels that others hide. Polygons stay polygons; everything else, objects
+    with holes and crowds too, becomes run lengths. Areas and boxes are those of the pixels.
+    """
+    image_records: list[Record] = []
+    annotations: list[Record] = []
+    for image in images:
+        record = output.add_image(image, len(image_records) + 1)
+        image_records.append(record)
+        for item in image.objects:
+            if choice.role(item.label) != "thing":
+                continue
+            if not item.mask.area:
+                log.note("object without pixels", f"{image.file_name}: {item.label!r}; left out")
+                continue
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": record["id"],
+                    "category_id": item.label,
+                    "segmentation": _segmentation(item, image.size),
+                    "area": item.mask.area,
+                    "bbox": item.mask.box_xywh,
+                    "iscrowd": int(item.is_crowd),
+                }
+            )
+    output.require_images(image_records)
+    choice.raise_for_unknown()
+    categories = [record for record in choice.records() if record["isthing"]]
+    ids = {record["name"]: record["id"] for record in categories}
+    for annotation in annotations:
+        annotation["category_id"] = ids[annotation["category_id"]]
+    for record in categories:
+        del record["isthing"]
+    content = {"images": image_records, "annotations": annotations, "categories": categories}
+    write_json(output.json_file, content)
+    return output.json_file
+
+
+def _segmentation(item: MaskedObject, size: tuple[int, int]) -> list[list[float]] | Record:
+    if item.polygons and not item.is_crowd:
+        return item.polygons
+    encoded = coco_mask.encode(np.asfortranarray(item.mask.full(size), dtype=np.uint8))
+    return {"size": encoded["size"], "counts": encoded["counts"].decode("ascii")}
+
+
+def read_coco_instances(
+    source: Path, options: ReaderOptions, log: ConversionLog
+) -> Iterator[AnnotatedImage]:
+    """The images of the COCO instances file ``source``; larger objects are drawn first."""
+    content = read_coco_json(source, "bbox", "a COCO instances file")
+    folder = options.images or source.parent
+    names = {record["id"]: record["name"] for record in content["categories"]}
+    by_image: dict[int, list[Record]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        by_image[annotation["image_id"]].append(annotation)
+    for record in content["images"]:
+        path = folder / record["file_name"]
+        stated = (record["height"], record["width"])
+        size = checked_size(path, record["file_name"], log, stated)
+        if size is None:
+            continue
+        yield AnnotatedImage(
+            file_name=record["file_name"],
+            source=path,
+            height=size[0],
+            width=size[1],
+            objects=list(_read_objects(by_image[record["id"]], names, size, log)),
+            image_id=record["id"],
+        )
+
+
+def read_coco_json(source: Path, key: str, what: str) -> dict[str, Any]:
+    """A COCO file with the parts that all of them have; annotations, if any, hold ``key``.
+
+    Raises:
+        UserError: it is none.
+    """
+    content = read_json(source)
+    parts = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or any(part not in content for part in parts):
+        raise UserError(f"{source} is not {what}: it needs {', '.join(parts)}.")
+    if content["annotations"] and key not in content["annotations"][0]:
+        raise UserError(f"{source} is not {what}: its annotations have no {key!r}.")
+    return content
+
+
+def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
+    """The (H, W) bool mask of polygons or run lengths, as pycocotools decodes them.
+
+    Raises:
+        ValueError: the segmentation is empty, or of another image size.
+    """
+    height, width = size
+    if isinstance(segmentation, list):
+        if not segmentation or any(len(p) < 6 or len(p) % 2 for p in segmentation):
+            raise ValueError("its polygons have fewer than three points")
+        runs = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    elif list(segmentation["size"]) != [height, width]:
+        raise ValueError(f"its run lengths are of the size {segmentation['size']}")
+    elif isinstance(segmentation["counts"], list):
+        runs = coco_mask.frPyObjects(segmentation, height, width)
+    else:
+        runs = segmentation
+    return coco_mask.decode(runs).astype(bool)
+
+
+def _read_objects(
+    annotations: list[Record], names: dict[int, str], size: tuple[int, int], log: ConversionLog
+) -> Iterator[MaskedObject]:
+    for annotation in sorted(annotations, key=lambda a: -a.get("area", 0)):
+        try:
+            label = names[annotation["category_id"]]
+            segmentation = annotation["segmentation"]
+            mask = BoxMask.from_full(decode_segmentation(segmentation, size))
+        except (KeyError, ValueError, TypeError) as error:
+            log.note("unusable annotation", f"id {annotation.get('id')}: {error}; left out")
+            continue
+        yield MaskedObject(
+            label=label,
+            mask=mask,
+            polygons=segmentation if isinstance(segmentation, list) else None,
+            is_crowd=bool(annotation.get("iscrowd", 0)),
+        )

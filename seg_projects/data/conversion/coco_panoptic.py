@@ -1,0 +1,228 @@
+"""COCO panoptic: the writer, and the reader of COCO's own files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from seg_projects.data.conversion.annotated import (
+    AnnotatedImage,
+    BoxMask,
+    ConversionLog,
+    MaskedObject,
+    ReaderOptions,
+    Record,
+)
+from seg_projects.data.conversion.categories import CategoryChoice
+from seg_projects.data.conversion.coco_instances import read_coco_json
+from seg_projects.data.conversion.image_files import checked_size
+from seg_projects.data.conversion.output import OutputFolder
+from seg_projects.data.panoptic_ids import read_panoptic_ids, rgb_from_ids
+from seg_projects.errors import UserError
+from seg_projects.files import write_atomically, write_json
+
+# In which order objects are painted; the last one lies on top.
+OVERLAP_RULES: dict[str, Callable[[Sequence[MaskedObject]], list[MaskedObject]]] = {
+    "later-on-top": list,
+    "earlier-on-top": lambda objects: list(reversed(objects)),
+    "smaller-on-top": lambda objects: sorted(objects, key=lambda item: -item.mask.area),
+}
+
+
+def write_coco_panoptic(
+    images: Iterable[AnnotatedImage],
+    choice: CategoryChoice,
+    output: OutputFolder,
+    log: ConversionLog,
+    *,
+    overlap: str = "later-on-top",
+    unlabelled: str | None = None,
+) -> Path:
+    """Writes ``images``; returns the JSON.
+
+    Each pixel belongs to one segment, things one per object, stuff one per class and image. Areas
+    and boxes are counted after overlaps were resolved.
+
+    Args:
+        images: what to write.
+        choice: every label is a thing, stuff or ignored; ignored objects are void.
+        output: where to write.
+        log: takes the objects that are hidden whole.
+        overlap: a key of ``OVERLAP_RULES``; things lie on stuff all the same.
+        unlabelled: stuff class of the pixels that no object covers; None makes them void.
+
+    Raises:
+        UserError: a label has no role, ``unlabelled`` is no stuff, or no image was converted.
+    """
+    if unlabelled is not None and choice.role(unlabelled) != "stuff":
+        raise UserError(f"--unlabelled {unlabelled} names no stuff class: add it to --stuff.")
+    image_records: list[Record] = []
+    annotations: list[Record] = []
+    for image in images:
+        image_records.append(output.add_image(image, len(image_records) + 1))
+        ids, segments = paint_segments(image, choice, overlap=overlap, unlabelled=unlabelled)
+        _note_hidden(image, segments, log)
+        segments = [segment for segment in segments if segment["area"]]
+        mask_name = output.mask_name(image.file_name)
+        write_png(output.masks / mask_name, rgb_from_ids(ids))
+        annotations.append(
+            {
+                "image_id": image_records[-1]["id"],
+                "file_name": mask_name,
+                "segments_info": segments,
+            }
+        )
+    output.require_images(image_records)
+    choice.raise_for_unknown()
+    categories = choice.records()
+    category_ids = {record["name"]: record["id"] for record in categories}
+    for annotation in annotations:
+        for segment in annotation["segments_info"]:
+            segment["category_id"] = category_ids[segment["category_id"]]
+    content = {"images": image_records, "annotations": annotations, "categories": categories}
+    write_json(output.json_file, content)
+    return output.json_file
+
+
+def paint_segments(
+    image: AnnotatedImage, choice: CategoryChoice, *, overlap: str, unlabelled: str | None
+) -> tuple[np.ndarray, list[Record]]:
+    """(H, W) int32 segment ids and ``segments_info``, labels in place of category ids.
+
+    Segments that others hide whole are listed with area 0.
+    """
+    ids = np.zeros(image.size, dtype=np.int32)
+    segments: list[Record] = []
+    stuff_ids: dict[str, int] = {}
+
+    def new_segment(label: str, is_crowd: bool) -> int:
+        segments.append({"id": len(segments) + 1, "category_id": label, "iscrowd": int(is_crowd)})
+        return len(segments)
+
+    if unlabelled is not None:
+        ids[:] = stuff_ids[unlabelled] = new_segment(unlabelled, False)
+    ordered = OVERLAP_RULES[overlap](image.objects)
+    with_roles = [(choice.role(item.label), item) for item in ordered]
+    # A stable sort: things lie on stuff, whatever was drawn first.
+    for role, item in sorted(with_roles, key=lambda pair: pair[0] != "stuff"):
+        if role in (None, "ignored"):
+            segment_id = 0
+        elif role == "stuff":
+            if item.label not in stuff_ids:
+                stuff_ids[item.label] = new_segment(item.label, False)
+            segment_id = stuff_ids[item.label]
+        else:
+            segment_id = new_segment(item.label, item.is_crowd)
+        ids[item.mask.region][item.mask.pixels] = segment_id
+    for segment, area, box in zip(segments, *areas_and_boxes(ids, len(segments)), strict=True):
+        segment.update(area=area, bbox=box)
+    return ids, segments
+
+
+def areas_and_boxes(ids: np.ndarray, count: int) -> tuple[list[int], list[list[int]]]:
+    """Pixels and box (left, top, width, height) of the ids 1 to ``count`` of an (H, W) map.
+
+    Three histograms, whatever the number of segments; zeros where an id has no pixel.
+    """
+    height, width = ids.shape
+    areas = np.bincount(ids.ravel(), minlength=count + 1)[1 : count + 1]
+
+    def extent(positions: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        hits = np.bincount((ids * length + positions).ravel(), minlength=(count + 1) * length)
+        hit = hits.reshape(-1, length)[1 : count + 1] > 0
+        first = hit.argmax(axis=1)
+        return first, np.where(hit.any(axis=1), length - hit[:, ::-1].argmax(axis=1) - first, 0)
+
+    left, widths = extent(np.arange(width)[None], width)
+    top, heights = extent(np.arange(height)[:, None], height)
+    return areas.tolist(), np.stack([left, top, widths, heights], axis=1).tolist()
+
+
+def _note_hidden(image: AnnotatedImage, segments: Sequence[Record], log: ConversionLog) -> None:
+    for segment in segments:
+        if not segment["area"]:
+            label = segment["category_id"]
+            log.note(
+                "hidden object", f"{image.file_name}: {label!r} has no visible pixel; left out"
+            )
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Writes (H, W) or (H, W, 3) uint8 or (H, W) uint16 pixels, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    write_atomically(path, buffer.getvalue())
+
+
+def read_coco_panoptic(
+    source: Path, options: ReaderOptions, log: ConversionLog
+) -> Iterator[AnnotatedImage]:
+    """The images of the COCO panoptic file ``source``.
+
+    The PNG files lie in the folder of the JSON's name, with or without ``_masks``.
+    """
+    content = read_coco_json(source, "segments_info", "a COCO panoptic file")
+    folder = options.images or source.parent
+    masks = source.with_suffix("")
+    if not (masks.is_dir() and list(masks.glob("*.png"))):
+        masks = source.with_name(f"{source.stem}_masks")
+    if not masks.is_dir():
+        raise UserError(f"The PNG files of {source} are neither in {masks} nor in {source.stem}/.")
+    names = {record["id"]: record["name"] for record in content["categories"]}
+    images = {record["id"]: record for record in content["images"]}
+    for annotation in content["annotations"]:
+        record = images.get(annotation["image_id"])
+        if record is None:
+            log.note("annotation without image", f"{annotation['file_name']}; left out")
+            continue
+        path = folder / record["file_name"]
+        stated = (record["height"], record["width"])
+        size = checked_size(path, record["file_name"], log, stated)
+        if size is None:
+            continue
+        yield AnnotatedImage(
+            file_name=record["file_name"],
+            source=path,
+            height=size[0],
+            width=size[1],
+            objects=_read_segments(masks / annotation["file_name"], annotation, names, log),
+            image_id=record["id"],
+        )
+
+
+def _read_segments(
+    png: Path, annotation: Record, names: dict[int, str], log: ConversionLog
+) -> list[MaskedObject]:
+    ids = read_panoptic_ids(png)
+    listed = {segment["id"]: segment for segment in annotation["segments_info"]}
+    masks = split_ids(ids)
+    for missing in sorted(set(masks) - set(listed)):
+        log.note("unlisted segment", f"{png}: id {missing} is in no segments_info; void")
+    return [
+        MaskedObject(
+            label=names[segment["category_id"]],
+            mask=masks[segment_id],
+            is_crowd=bool(segment.get("iscrowd", 0)),
+        )
+        for segment_id, segment in listed.items()
+        if segment_id in masks and segment["category_id"] in names
+    ]
+
+
+def split_ids(ids: np.ndarray) -> dict[int, BoxMask]:
+    """The mask of each id but 0 of an (H, W) map."""
+    present, index = np.unique(ids, return_inverse=True)
+    index = index.reshape(ids.shape)
+    _, boxes = areas_and_boxes(index + 1, len(present))
+    masks = {}
+    for place, (value, (x, y, width, height)) in enumerate(
+        zip(present.tolist(), boxes, strict=True)
+    ):
+        if value:
+            masks[value] = BoxMask(index[y : y + height, x : x + width] == place, x, y)
+    return masks

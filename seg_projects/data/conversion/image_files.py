@@ -1,0 +1,122 @@
+"""Image files as the readers see them: where they lie, and their size as viewers show it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from seg_projects.data.conversion.annotated import ConversionLog
+from seg_projects.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+_ORIENTATION = 0x0112
+_QUARTER_TURNS = (5, 6, 7, 8)
+
+
+def displayed_size(source: Path | bytes) -> tuple[int, int]:
+    """(H, W) of an image after its EXIF orientation, without decoding its pixels.
+
+    Raises:
+        OSError: there is no such file, or it is no image.
+    """
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        width, height = image.size
+        turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+    return (width, height) if turned else (height, width)
+
+
+def checked_size(
+    source: Path | bytes, name: str, log: ConversionLog, stated: tuple[int, int] | None = None
+) -> tuple[int, int] | None:
+    """(H, W) of an image, or None, with a note, where its annotations cannot be used.
+
+    Args:
+        source: the file or its content.
+        name: of the image, for the notes.
+        log: takes the notes.
+        stated: (H, W) that the annotation gives, if it does.
+    """
+    if isinstance(source, Path) and not source.is_file():
+        log.note("missing image", f"{name}: {source} does not exist; left out")
+        return None
+    try:
+        size = displayed_size(source)
+    except OSError as error:
+        log.note("unreadable image", f"{name}: {error}; left out")
+        return None
+    if stated is not None and stated != size:
+        turned = " (the size before the EXIF rotation)" if stated == size[::-1] else ""
+        log.note(
+            "size mismatch",
+            f"{name}: the annotation is for {stated[1]} x {stated[0]} pixels{turned}, "
+            f"the image has {size[1]} x {size[0]}; left out",
+        )
+        return None
+    return size
+
+
+def find_image(folder: Path, stem: str) -> Path | None:
+    """The image ``stem`` with any suffix in ``folder``, the first in the order of suffixes."""
+    for suffix in IMAGE_SUFFIXES:
+        for candidate in (folder / (stem + suffix), folder / (stem + suffix.upper())):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def list_images(folder: Path) -> list[Path]:
+    """All images below ``folder``, ordered by path."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def read_pixels(source: Path | bytes) -> np.ndarray:
+    """The pixels (H, W) or (H, W, C) as stored: palette indices, 16 bits, after EXIF rotation."""
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        return np.asarray(ImageOps.exif_transpose(image))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: there is no such file, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}.") from error
+
+
+def require_folder(path: Path, what: str) -> Path:
+    """``path``, if it is a folder.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path} is not a folder: {what}.")
+    return path
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Class names by value, from lines (the first is 0) or from a JSON object {value: name}."""
+    if path.suffix == ".json":
+        content = read_json(path)
+        if isinstance(content, dict):
+            try:
+                return {int(value): str(name) for value, name in content.items()}
+            except ValueError as error:
+                raise UserError(f"{path}: {error}; expected {{value: name}}.") from error
+        raise UserError(f"{path} holds no JSON object {{value: name}}.")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"The file of names {path} cannot be read: {error}.") from error
+    return {value: line.strip() for value, line in enumerate(lines) if line.strip()}

@@ -1,0 +1,56 @@
+"""The writer of label maps: a class per pixel, things and stuff alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from seg_projects.data.conversion.annotated import AnnotatedImage, ConversionLog, Record
+from seg_projects.data.conversion.categories import ALL_OTHERS, CategoryChoice
+from seg_projects.data.conversion.coco_panoptic import paint_segments, write_png
+from seg_projects.data.conversion.output import OutputFolder
+from seg_projects.errors import UserError
+from seg_projects.files import write_atomically
+
+VOID = 255
+
+
+def write_label_maps(
+    images: Iterable[AnnotatedImage],
+    choice: CategoryChoice,
+    output: OutputFolder,
+    log: ConversionLog,
+    *,
+    overlap: str = "later-on-top",
+    unlabelled: str | None = None,
+) -> Path:
+    """Writes 8-bit maps into ``output.masks``; returns the file of the class names.
+
+    Class k is the k-th category from 0 on, 255 is void. Crowds have the class of their category.
+
+    Raises:
+        UserError: the classes are not named one by one, there are more than 255, or as for
+            :func:`write_coco_panoptic`.
+    """
+    if ALL_OTHERS in (*choice.things, *choice.stuff):
+        raise UserError('Label maps need every class by name: "*" gives their values no order.')
+    if unlabelled is not None and choice.role(unlabelled) != "stuff":
+        raise UserError(f"--unlabelled {unlabelled} names no stuff class: add it to --stuff.")
+    names = [record["name"] for record in choice.records()]
+    if len(names) > VOID:
+        raise UserError(f"{len(names)} classes do not fit into 8 bits beside void, {VOID}.")
+    values = {name: value for value, name in enumerate(names)}
+    records: list[Record] = []
+    for image in images:
+        records.append(output.add_image(image, len(records) + 1))
+        ids, segments = paint_segments(image, choice, overlap=overlap, unlabelled=unlabelled)
+        table = [VOID, *(values[segment["category_id"]] for segment in segments)]
+        labels = np.array(table, dtype=np.uint8)[ids]
+        write_png(output.masks / output.mask_name(image.file_name), labels)
+    output.require_images(records)
+    choice.raise_for_unknown()
+    path = output.root / f"{output.name}_classes.txt"
+    write_atomically(path, "".join(f"{name}\n" for name in names).encode())
+    return path

@@ -1,0 +1,205 @@
+"""Masks as PNG files: one per object, numbered instances, class maps, PASCAL VOC's pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from seg_projects.data.conversion.annotated import (
+    AnnotatedImage,
+    BoxMask,
+    ConversionLog,
+    MaskedObject,
+    ReaderOptions,
+)
+from seg_projects.data.conversion.coco_panoptic import split_ids
+from seg_projects.data.conversion.image_files import (
+    checked_size,
+    find_image,
+    list_images,
+    read_names,
+    read_pixels,
+    require_folder,
+)
+from seg_projects.errors import UserError
+
+VOID_VALUE = 255
+VOC_NAMES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
+)
+
+
+def read_mask_folders(
+    source: Path, options: ReaderOptions, log: ConversionLog
+) -> Iterator[AnnotatedImage]:
+    """One PNG per object: ``source/NAME/images/*.png`` and ``source/NAME/masks/*.png``.
+
+    Objects are labelled by ``default_label``.
+    """
+    folders = sorted(p.parent for p in source.glob("*/masks") if p.is_dir())
+    if not folders:
+        raise UserError(f"{source} has no */masks folder; numbered masks are 'instance-maps'.")
+    label = _default_label(options)
+    for folder in folders:
+        pictures = list_images(folder / "images")
+        if len(pictures) != 1:
+            log.note("missing image", f"{folder}: {len(pictures)} images, not one; left out")
+            continue
+        size = checked_size(pictures[0], folder.name, log)
+        if size is None:
+            continue
+        objects = []
+        for file in list_images(folder / "masks"):
+            pixels = _read_map(file, size, log)
+            if pixels is not None:
+                objects.append(MaskedObject(label=label, mask=BoxMask.from_full(pixels > 0)))
+        yield AnnotatedImage(
+            file_name=f"{folder.name}{pictures[0].suffix}",
+            source=pictures[0],
+            height=size[0],
+            width=size[1],
+            objects=objects,
+        )
+
+
+def read_instance_maps(
+    source: Path, options: ReaderOptions, log: ConversionLog
+) -> Iterator[AnnotatedImage]:
+    """Numbered masks, 8 or 16 bits: 0 is background, each other value one object.
+
+    Images of the same stem lie in ``images``; objects are labelled by ``default_label``.
+    """
+    label = _default_label(options)
+    for name, path, size, values in _maps_with_images(source, options, log):
+        masks = split_ids(values).values()
+        objects = [MaskedObject(label=label, mask=mask) for mask in masks]
+        yield AnnotatedImage(
+            file_name=name, source=path, height=size[0], width=size[1], objects=objects
+        )
+
+
+def read_label_maps(
+    source: Path, options: ReaderOptions, log: ConversionLog
+) -> Iterator[AnnotatedImage]:
+    """Class maps: each value is a class of ``names``, 255 is void.
+
+    Images of the same stem lie in ``images``.
+    """
+    if options.names is None:
+        raise UserError("Label maps need --names: a file that names their values.")
+    names = read_names(options.names)
+    for name, path, size, values in _maps_with_images(source, options, log):
+        objects = list(_class_objects(values, names, name, log))
+        yield AnnotatedImage(
+            file_name=name, source=path, height=size[0], width=size[1], objects=objects
+        )
+
+
+def read_voc(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterator[AnnotatedImage]:
+    """PASCAL VOC: ``JPEGImages``, ``SegmentationClass`` and, if there, ``SegmentationObject``.
+
+    0 is background, 255 the border: both void. The class of an object is its most frequent one.
+    """
+    class_folder = require_folder(source / "SegmentationClass", "PASCAL VOC keeps its labels there")
+    names = dict(enumerate(VOC_NAMES, start=1))
+    if options.names is not None:
+        names = read_names(options.names)
+        names.pop(0, None)
+    folder = options.images or source / "JPEGImages"
+    for name, path, size, classes in _maps(class_folder, folder, log):
+        object_file = source / "SegmentationObject" / f"{path.stem}.png"
+        classes[classes == 0] = VOID_VALUE
+        objects: Iterable[MaskedObject] = _class_objects(classes, names, name, log)
+        if object_file.is_file():
+            instances = _read_map(object_file, size, log)
+            if instances is None:
+                continue
+            instances[instances == VOID_VALUE] = 0
+            objects = _voc_objects(classes, instances, names, object_file, log)
+        yield AnnotatedImage(
+            file_name=name, source=path, height=size[0], width=size[1], objects=list(objects)
+        )
+
+
+def _voc_objects(
+    classes: np.ndarray,
+    instances: np.ndarray,
+    names: Mapping[int, str],
+    file: Path,
+    log: ConversionLog,
+) -> Iterator[MaskedObject]:
+    for number, mask in split_ids(instances).items():
+        value = int(np.bincount(classes[mask.region][mask.pixels]).argmax())
+        if value in names:
+            yield MaskedObject(label=names[value], mask=mask)
+        elif value != VOID_VALUE:
+            log.note("label value without name", f"{file}: object {number} is of {value}; void")
+
+
+def _class_objects(
+    values: np.ndarray, names: Mapping[int, str], where: str, log: ConversionLog
+) -> Iterator[MaskedObject]:
+    """One object per class of a map; split_ids keeps 0 out, so values are shifted by one."""
+    for shifted, mask in split_ids(values + 1).items():
+        value = shifted - 1
+        if value in names:
+            yield MaskedObject(label=names[value], mask=mask)
+        elif value != VOID_VALUE:
+            log.note("label value without name", f"{where}: {value}; void")
+
+
+_MapWithImage = tuple[str, Path, tuple[int, int], np.ndarray]
+
+
+def _maps_with_images(
+    source: Path, options: ReaderOptions, log: ConversionLog
+) -> Iterator[_MapWithImage]:
+    if options.images is None:
+        raise UserError("Masks in one folder need --images: the folder of the images.")
+    return _maps(source, options.images, log)
+
+
+def _maps(source: Path, folder: Path, log: ConversionLog) -> Iterator[_MapWithImage]:
+    """Name, path, (H, W) and int32 values of each map below ``source`` that has an image."""
+    files = list_images(require_folder(source, "it holds the masks"))
+    if not files:
+        raise UserError(f"{source} holds no masks.")
+    for file in files:
+        relative = file.relative_to(source)
+        path = find_image(folder / relative.parent, file.stem)
+        if path is None:
+            log.note("missing image", f"{file}: no image {file.stem} in {folder}; left out")
+            continue
+        name = (relative.parent / path.name).as_posix()
+        size = checked_size(path, name, log)
+        values = None if size is None else _read_map(file, size, log)
+        if size is not None and values is not None:
+            yield name, path, size, values
+
+
+def _read_map(file: Path, size: tuple[int, int], log: ConversionLog) -> np.ndarray | None:
+    """(H, W) int32 values; None, with a note, where they cannot be used."""
+    try:
+        pixels = read_pixels(file)
+    except OSError as error:
+        log.note("unreadable mask", f"{file}: {error}; left out")
+        return None
+    if pixels.ndim == 3:
+        if (pixels[..., :3] != pixels[..., :1]).any():
+            log.note("coloured mask", f"{file}: expected one value per pixel; left out")
+            return None
+        pixels = pixels[..., 0]
+    if pixels.shape != size:
+        log.note("size mismatch", f"{file}: {pixels.shape} pixels, the image has {size}; left out")
+        return None
+    return pixels.astype(np.int32)
+
+
+def _default_label(options: ReaderOptions) -> str:
+    if options.default_label is None:
+        raise UserError("Masks of objects carry no class: name it by --default-label.")
+    return options.default_label

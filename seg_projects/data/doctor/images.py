@@ -1,0 +1,140 @@
+"""Checks of the categories, the image records and the image files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from seg_projects.data.conversion.image_files import displayed_size
+from seg_projects.data.doctor.findings import Finding, Record
+
+
+def repeated(values: Iterable[Any]) -> list[Any]:
+    """The values that occur more than once, in the order of their first repetition."""
+    seen: set[Any] = set()
+    twice: dict[Any, None] = {}
+    for value in values:
+        if value in seen:
+            twice[value] = None
+        seen.add(value)
+    return list(twice)
+
+
+def is_whole(value: object) -> bool:
+    """Whether ``value`` is an integer, not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_categories(
+    categories: Sequence[Record], *, panoptic: bool, num_classes: int | None
+) -> Iterator[Finding]:
+    """Ids, names, ``isthing``, and the number of thing classes that a config expects."""
+    if not categories:
+        yield Finding("no categories", "categories", "the list is empty")
+    for record in categories:
+        valid = is_whole(record.get("id")) and isinstance(record.get("name"), str)
+        if not valid or record["id"] < int(panoptic):
+            yield Finding("malformed category", str(record), "needs a number 'id' and a 'name'")
+        elif panoptic and record.get("isthing") not in (0, 1):
+            yield Finding("malformed category", record["name"], "'isthing' is neither 0 nor 1")
+    for value in repeated(record.get("id") for record in categories):
+        yield Finding("duplicate category id", "categories", f"id {value} occurs again")
+    for value in repeated(record.get("name") for record in categories):
+        yield Finding("duplicate category name", "categories", f"{value!r} occurs again")
+    things = sum(1 for record in categories if record.get("isthing", 1))
+    if num_classes is not None and things != num_classes:
+        text = f"{things} thing categories, the config has {num_classes} classes"
+        yield Finding("class count", "categories", text)
+
+
+def check_image_records(images: Sequence[Record]) -> Iterator[Finding]:
+    """Fields, ids and file names of the image records."""
+    for number, record in enumerate(images):
+        if not is_sound_image(record):
+            text = "needs 'id', 'file_name', and positive 'height' and 'width'"
+            yield Finding("malformed image record", f"images[{number}]", text)
+    for value in repeated(record.get("id") for record in images):
+        yield Finding("duplicate image id", "images", f"id {value} occurs again")
+    for value in repeated(record.get("file_name") for record in images):
+        yield Finding("duplicate file name", "images", f"{value} occurs again")
+
+
+def is_sound_image(record: Record) -> bool:
+    """Whether an image record has its fields, so that it can be checked further."""
+    sizes = (record.get("height"), record.get("width"))
+    positive = all(is_whole(size) and size > 0 for size in sizes if size is not None)
+    named = isinstance(record.get("file_name"), str) and "id" in record
+    return named and positive and None not in sizes
+
+
+def check_image_files(
+    images: Sequence[Record], folder: Path, digests: dict[str, str], *, workers: int
+) -> Iterator[Finding]:
+    """Each file decoded once, beside each other in ``workers`` threads.
+
+    ``digests`` takes the file name by digest of the content.
+    """
+
+    def check(record: Record) -> tuple[list[Finding], str | None]:
+        return check_image_file(folder / record["file_name"], record)
+
+    sound = [record for record in images if is_sound_image(record)]
+    for record, (found, digest) in zip(sound, in_threads(check, sound, workers), strict=True):
+        yield from found
+        if digest is None:
+            continue
+        name = record["file_name"]
+        if digests.setdefault(digest, name) != name:
+            yield Finding("duplicate image", name, f"the same content as {digests[digest]}")
+
+
+def in_threads(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
+    """``function`` of each item, in order; decoding images releases the interpreter's lock."""
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        yield from pool.map(function, items)
+
+
+def check_image_file(path: Path, record: Record) -> tuple[list[Finding], str | None]:
+    """Findings about one file, and the digest of its content where it could be read."""
+    name = record["file_name"]
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return [Finding("missing image", name, f"{path} does not exist")], None
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    try:
+        size = displayed_size(content)
+    except (UnidentifiedImageError, OSError) as error:
+        return [Finding("unreadable image", name, str(error))], None
+    findings = []
+    stated = (record["height"], record["width"])
+    if stated != size:
+        turned = stated == size[::-1] and size != _stored_size(content)
+        kind = "size before EXIF rotation" if turned else "size mismatch"
+        text = f"JSON {stated[1]} x {stated[0]}, image {size[1]} x {size[0]} pixels"
+        findings.append(Finding(kind, name, text))
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        findings.append(Finding("truncated image", name, str(error)))
+    return findings, digest
+
+
+def _stored_size(content: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(content)) as image:
+        return image.height, image.width
+
+
+def check_splits(digests: Mapping[str, str], others: Mapping[str, str]) -> Iterator[Finding]:
+    """Images whose content occurs in another split, too."""
+    for digest, name in digests.items():
+        if digest in others:
+            text = f"the same content as {others[digest]} of the other split"
+            yield Finding("image in two splits", name, text)

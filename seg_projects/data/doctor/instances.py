@@ -1,0 +1,192 @@
+"""Checks of COCO instances annotations."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from seg_projects.data.conversion.annotated import BoxMask
+from seg_projects.data.conversion.coco_instances import decode_segmentation
+from seg_projects.data.doctor.findings import Finding, Record
+from seg_projects.data.doctor.images import is_sound_image, repeated
+
+# Polygon tools differ in whether the outline belongs to the object: by a pixel on each side.
+BOX_TOLERANCE = 2.0
+# COCO keeps boxes of thin tips that have no pixel: up to 3.5 pixels in its 2017 files.
+MASK_BOX_TOLERANCE = 4.0
+
+
+def check_instances(content: Record) -> Iterator[Finding]:
+    """Every annotation by itself, and those of an image beside each other."""
+    annotations = content["annotations"]
+    for value in repeated(a.get("id") for a in annotations):
+        yield Finding("duplicate annotation id", "annotations", f"id {value} occurs again")
+    images = {i["id"]: i for i in content["images"] if is_sound_image(i)}
+    unsound = {i.get("id") for i in content["images"]} - set(images)
+    categories = {c.get("id") for c in content["categories"]}
+    for annotation in annotations:
+        where = f"annotation {annotation.get('id')}"
+        if missing := [k for k in ("id", "image_id", "category_id") if k not in annotation]:
+            yield Finding("malformed annotation", where, f"it has no {missing[0]!r}")
+        elif annotation["image_id"] in images:
+            yield from check_annotation(annotation, images[annotation["image_id"]], categories)
+        elif annotation["image_id"] not in unsound:
+            yield Finding("annotation without image", where, f"image {annotation['image_id']}")
+    yield from _check_repetitions(annotations)
+
+
+def _check_repetitions(annotations: Sequence[Record]) -> Iterator[Finding]:
+    first: dict[str, Any] = {}
+    for annotation in annotations:
+        parts = [annotation.get(k) for k in ("image_id", "category_id", "bbox", "segmentation")]
+        other = first.setdefault(json.dumps(parts), annotation.get("id"))
+        if other != annotation.get("id"):
+            where = f"annotation {annotation.get('id')}"
+            yield Finding("duplicate annotation", where, f"equals annotation {other}")
+
+
+def check_annotation(annotation: Record, image: Record, categories: set[Any]) -> Iterator[Finding]:
+    """One annotation of a sound image record."""
+    where = f"annotation {annotation['id']} of {image['file_name']}"
+    size = (image["height"], image["width"])
+    if annotation["category_id"] not in categories:
+        yield Finding("unknown category", where, f"id {annotation['category_id']}")
+    crowd = annotation.get("iscrowd", 0)
+    segmentation = annotation.get("segmentation")
+    if crowd not in (0, 1):
+        yield Finding("invalid iscrowd", where, f"{crowd!r} is neither 0 nor 1")
+    elif crowd and isinstance(segmentation, list):
+        yield Finding("crowd with polygons", where, "crowds have run lengths")
+    box_findings = list(_check_box(annotation.get("bbox"), size, where))
+    yield from box_findings
+    mask_findings = list(check_segmentation(segmentation, size, where))
+    yield from mask_findings
+    if any(f.severity == "error" for f in [*box_findings, *mask_findings]):
+        return
+    yield from _check_against_mask(annotation, size, where)
+
+
+def _check_box(box: Any, size: tuple[int, int], where: str) -> Iterator[Finding]:
+    numbers = isinstance(box, list) and len(box) == 4
+    if not numbers or not all(isinstance(v, int | float) and math.isfinite(v) for v in box):
+        yield Finding("malformed box", where, f"{box!r} is not [left, top, width, height]")
+        return
+    left, top, width, height = box
+    if width <= 0 or height <= 0:
+        yield Finding("malformed box", where, f"{box} has no area")
+        return
+    beyond = max(-left, -top, left + width - size[1], top + height - size[0])
+    if beyond > BOX_TOLERANCE:
+        yield Finding("box outside image", where, f"{box} leaves it by {beyond:g} pixels")
+
+
+def check_segmentation(segmentation: Any, size: tuple[int, int], where: str) -> Iterator[Finding]:
+    """Polygons or run lengths of an image of ``size`` (H, W)."""
+    if isinstance(segmentation, list) and segmentation:
+        yield from _check_polygons(segmentation, size, where)
+    elif isinstance(segmentation, dict) and {"size", "counts"} <= set(segmentation):
+        yield from _check_runs(segmentation, size, where)
+    else:
+        yield Finding("malformed annotation", where, "it has neither polygons nor run lengths")
+
+
+def _check_polygons(
+    polygons: Sequence[Any], size: tuple[int, int], where: str
+) -> Iterator[Finding]:
+    for polygon in polygons:
+        sound = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
+        if not sound or not all(isinstance(v, int | float) and math.isfinite(v) for v in polygon):
+            yield Finding("degenerate polygon", where, f"{str(polygon)[:60]}: x, y of 3 points")
+            continue
+        points = np.array(polygon).reshape(-1, 2)
+        if not polygon_area(points):
+            yield Finding("degenerate polygon", where, f"{str(polygon)[:60]} has no area")
+        beyond = max(float(-points.min()), float((points - (size[1], size[0])).max()))
+        if beyond > BOX_TOLERANCE:
+            yield Finding("polygon outside image", where, f"by {beyond:g} pixels")
+
+
+def polygon_area(points: np.ndarray) -> float:
+    """The area inside the (P, 2) ``points``, by the shoelace formula."""
+    x, y = (points - points[0]).T
+    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+
+
+def _check_runs(segmentation: Record, size: tuple[int, int], where: str) -> Iterator[Finding]:
+    if list(segmentation["size"]) != list(size):
+        yield Finding(
+            "run lengths of another size", where, f"{segmentation['size']}, the image {list(size)}"
+        )
+        return
+    counts = segmentation["counts"]
+    try:
+        runs = expand_counts(counts) if isinstance(counts, str) else list(counts)
+        total = sum(runs) if min(runs, default=0) >= 0 else -1
+    except (TypeError, ValueError, IndexError):
+        total = -1
+    if total != size[0] * size[1]:
+        text = f"they cover {total} of {size[0] * size[1]} pixels" if total >= 0 else "not readable"
+        yield Finding("corrupt run lengths", where, text)
+
+
+def expand_counts(text: str) -> list[int]:
+    """The run lengths in COCO's compressed string.
+
+    Raises:
+        ValueError: the text ends within a number.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for byte in text.encode("ascii"):
+        digit = byte - 48
+        value |= (digit & 0x1F) << shift
+        shift += 5
+        if digit & 0x20:
+            continue
+        if digit & 0x10:
+            value |= -1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise ValueError("the text ends within a number")
+    return runs
+
+
+def _check_against_mask(annotation: Record, size: tuple[int, int], where: str) -> Iterator[Finding]:
+    segmentation = annotation["segmentation"]
+    mask = BoxMask.from_full(decode_segmentation(segmentation, size))
+    if not mask.area:
+        yield Finding("empty mask", where, "it covers no pixel")
+        return
+    left, top, width, height = mask.box_xywh
+    stated = annotation["bbox"]
+    corners = np.array([stated[0], stated[1], stated[0] + stated[2], stated[1] + stated[3]])
+    difference = np.abs(corners - (left, top, left + width, top + height)).max()
+    if difference > MASK_BOX_TOLERANCE:
+        yield Finding("box differs from mask", where, f"{stated}, the mask's {mask.box_xywh}")
+    area = annotation.get("area")
+    if isinstance(area, bool) or not isinstance(area, int | float):
+        yield Finding("wrong area", where, f"{area!r} is no number")
+        return
+    if annotation.get("iscrowd"):
+        return  # never a target: COCO itself gives them areas that are not those of their masks
+    # Area of the outline or number of pixels: they differ by about half the outline.
+    tolerance = 0.05 * mask.area + _outline(segmentation, mask) + 2
+    if abs(area - mask.area) > tolerance:
+        yield Finding("wrong area", where, f"{area:g}, the mask has {mask.area} pixels")
+
+
+def _outline(segmentation: Any, mask: BoxMask) -> float:
+    """Length of the polygons in pixels; 0 for run lengths, whose area is exact."""
+    if not isinstance(segmentation, list):
+        return 0.0
+    length = 0.0
+    for polygon in segmentation:
+        points = list(zip(polygon[::2], polygon[1::2], strict=True))
+        length += sum(math.dist(a, b) for a, b in pairwise([*points, points[0]]))
+    return length

@@ -1,0 +1,103 @@
+#!/usr/bin/env python
+r"""Converts the files of an annotation tool to COCO panoptic, COCO instances or label maps.
+
+python tools/convert.py labelme photos/ --output my_data --name train \
+    --things car person --stuff road sky --ignore __ignore__
+
+writes my_data/train/ (the images), my_data/train.json and my_data/train_masks/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+TOOLS = (
+    *("labelme", "via", "supervisely", "labelbox", "cvat", "yolo", "voc"),
+    *("mask-folders", "instance-maps", "label-maps", "coco-instances", "coco-panoptic"),
+)
+OVERLAPS = ("later-on-top", "earlier-on-top", "smaller-on-top")
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The parsed command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("tool", choices=TOOLS, help="what the annotations were made with")
+    add("source", type=Path, help="its file or folder")
+    add(
+        "--to",
+        choices=("panoptic", "instances", "label-maps"),
+        default="panoptic",
+        help="what is written",
+    )
+    add("--output", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    add("--name", default="train", help="of this part: DIR/NAME/, DIR/NAME.json")
+    choice = parser.add_argument_group("classes", '"*" stands for all labels not listed elsewhere')
+    add = choice.add_argument
+    add("--things", nargs="+", default=[], metavar="LABEL", help="countable objects")
+    add("--stuff", nargs="+", default=[], metavar="LABEL", help="regions: one segment per image")
+    add("--ignore", nargs="+", default=[], metavar="LABEL", help="their pixels become void")
+    add("--categories", type=Path, metavar="JSON", help="ids and names as in this COCO file")
+    rules = parser.add_argument_group("rules of the panoptic format")
+    add = rules.add_argument
+    add("--overlap", choices=OVERLAPS, default="later-on-top", help="which object is seen")
+    add("--unlabelled", metavar="STUFF", help="class of pixels without object; default: void")
+    reading = parser.add_argument_group("what the files do not say")
+    add = reading.add_argument
+    add("--images", type=Path, metavar="DIR", help="the images, where they lie elsewhere")
+    add("--class-attribute", metavar="NAME", help="VIA: region attribute that holds the class")
+    add("--default-label", metavar="LABEL", help="of objects that carry none")
+    add("--names", type=Path, metavar="FILE", help="class names: a line each, or {value: name}")
+    add("--strict", action="store_true", help="exit with 1 if anything was left out")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Converts; returns the exit status: 1 for notes under --strict, 2 for a user's mistake."""
+    args = parse_arguments(argv)
+    from seg_projects.data import conversion
+    from seg_projects.errors import UserError
+
+    log = conversion.ConversionLog()
+    options = conversion.ReaderOptions(
+        images=args.images,
+        class_attribute=args.class_attribute,
+        default_label=args.default_label,
+        names=args.names,
+    )
+    output = conversion.OutputFolder(args.output, args.name)
+    try:
+        if not args.source.exists():
+            raise UserError(f"{args.source} does not exist.")
+        listed = args.categories or (args.source if args.tool.startswith("coco-") else None)
+        choice = conversion.CategoryChoice(
+            things=args.things,
+            stuff=args.stuff,
+            ignored=args.ignore,
+            known=conversion.known_categories(listed) if listed else (),
+        )
+        images = conversion.READERS[args.tool](args.source, options, log)
+        if args.to == "instances":
+            written = conversion.write_coco_instances(images, choice, output, log)
+        else:
+            panoptic = args.to == "panoptic"
+            write = conversion.write_coco_panoptic if panoptic else conversion.write_label_maps
+            written = write(
+                images, choice, output, log, overlap=args.overlap, unlabelled=args.unlabelled
+            )
+    except UserError as error:
+        print(log.table(), file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(log.table() or "Nothing was left out.")
+    print(f"Written: {written}")
+    return int(args.strict and bool(log.entries))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
