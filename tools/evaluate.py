@@ -3,6 +3,7 @@ r"""Scores predictions that are files: no model, no config.
 
 python tools/evaluate.py panoptic --truth gt.json --truth-masks gt/ \
     --predictions pred.json --prediction-masks pred/ --fail-under PQ=40
+python tools/evaluate.py instances --truth instances.json --predictions results.json
 python tools/evaluate.py semantic --truth labels/ --predictions predicted/ --classes road,sky
 """
 
@@ -39,6 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     panoptic = kinds.add_parser("panoptic", parents=[common], help="COCO panoptic JSON and PNGs")
     panoptic.add_argument("--truth-masks", type=Path, required=True, metavar="FOLDER")
     panoptic.add_argument("--prediction-masks", type=Path, required=True, metavar="FOLDER")
+    instances = kinds.add_parser("instances", parents=[common], help="COCO result JSON")
+    instances.add_argument("--task", choices=("segm", "bbox"), help="default: what the file holds")
+    instances.add_argument(
+        "--max-detections", type=int, default=100, help="that count per image and category"
+    )
     semantic = kinds.add_parser("semantic", parents=[common], help="two folders of label maps")
     semantic.add_argument(
         "--classes", required=True, metavar="NAME,NAME", help="names of the labels 0, 1, ..."
@@ -76,6 +82,12 @@ def _evaluate(args: argparse.Namespace) -> Scores:
 
         return evaluate_panoptic_files(
             args.truth, args.truth_masks, args.predictions, args.prediction_masks
+        )
+    if args.kind == "instances":
+        from seg_projects.evaluation.instance_files import evaluate_instance_files
+
+        return evaluate_instance_files(
+            args.truth, args.predictions, task=args.task, max_detections=args.max_detections
         )
     from seg_projects.evaluation.label_map_files import evaluate_label_maps
 

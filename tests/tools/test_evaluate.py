@@ -134,3 +134,21 @@ def test_wrong_label_maps_are_named(
     Image.fromarray(np.array(labels, dtype=np.uint8)).save(tmp_path / file)
     assert _evaluate(*semantic) == 2
     assert message in capsys.readouterr().err
+
+
+def test_results_are_compared_with_instances(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"image_id": 0, "category_id": 1, "bbox": [0, 0, 40, 40]}
+    truth = {
+        "images": [{"id": 0, "height": 50, "width": 50}],
+        "annotations": [{**entry, "id": 1, "area": 1600}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    sides = ("--truth", tmp_path / "truth.json", "--predictions", tmp_path / "found.json")
+    sides[1].write_text(json.dumps(truth))
+    sides[3].write_text(json.dumps([{**entry, "score": 0.5}]))
+    assert _evaluate("instances", *sides, "--fail-under", "AP=99.9") == 0
+    assert "APs is undefined (NaN; pycocotools prints -1)" in capsys.readouterr().out
+    assert _evaluate("instances", *sides, "--max-detections", "0") == 2
+    assert "at least one has to count" in capsys.readouterr().err
