@@ -9,8 +9,8 @@ import numpy as np
 
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
-from detectron2.utils import comm
 from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
+from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import Annotation, PanopticGroundTruth
 from seg_projects.evaluation.tables import log_table
 
@@ -57,31 +57,31 @@ class InstanceEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        self.annotations: list[dict[str, Any]] = []
-        self.predictions: list[dict[str, Any]] = []
+        # Per image: annotations and predictions.
+        self.rows: dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Adds images: ``instances`` of each output, with masks at the image's size."""
         for input_, output in zip(inputs, outputs, strict=True):
             image_id = input_["image_id"]
             annotation = self.truth.annotation(image_id)
-            self.annotations += thing_annotations(annotation, image_id, self.thing_ids)
-            for row in instances_to_coco_json(output["instances"].to("cpu"), image_id):
-                self.predictions.append(
-                    {**row, "category_id": self.category_ids[row["category_id"]]}
-                )
+            predictions = [
+                {**row, "category_id": self.category_ids[row["category_id"]]}
+                for row in instances_to_coco_json(output["instances"].to("cpu"), image_id)
+            ]
+            annotations = thing_annotations(annotation, image_id, self.thing_ids)
+            self.rows[image_id] = (annotations, predictions)
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """``{"bbox": {"AP": ..., "AP50": ..., "AP-<name>": ...}, "segm": {...}}``.
 
         None on all processes but the first.
         """
-        gathered = comm.gather((self.annotations, self.predictions))
-        if not comm.is_main_process():
+        by_image = gather_by_image(self.rows)
+        if by_image is None:
             return None
-        annotations, predictions = (
-            [entry for part in parts for entry in part] for parts in zip(*gathered, strict=True)
-        )
+        annotations = [a for rows, _ in by_image.values() for a in rows]
+        predictions = [p for _, rows in by_image.values() for p in rows]
         categories = [c for c in self.truth.categories if c["isthing"]]
         category_ids, names = [c["id"] for c in categories], [c["name"] for c in categories]
         results: dict[str, dict[str, float]] = {}

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 from seg_projects.data.panoptic_ids import semantic_labels
 from seg_projects.evaluation.confusion import class_scores, confusion_matrix, mean_scores
+from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.tables import log_table
 
@@ -42,7 +42,8 @@ class SemanticEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        self.confusion = np.zeros((len(self.names), len(self.names)), dtype=np.int64)
+        # Per image the cells of its confusion matrix that are not 0, some hundred bytes.
+        self.cells: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Adds images: ``sem_seg`` of each output is the (K, H, W) logits."""
@@ -58,17 +59,22 @@ class SemanticEvaluator(DatasetEvaluator):
             )
             # Only void is left out: with 255 classes and more the label 255 could be a class.
             predicted = torch.argmax(output["sem_seg"], dim=0).cpu().numpy()
-            self.confusion += confusion_matrix(labels, predicted, len(self.names))
+            pixels = confusion_matrix(labels, predicted, len(self.names)).reshape(-1)
+            cells = np.flatnonzero(pixels)
+            self.cells[input_["image_id"]] = (cells, pixels[cells])
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """``{"sem_seg": {"mIoU": ..., ..., "IoU-<name>": ..., "ACC-<name>": ...}}``.
 
         None on all processes but the first.
         """
-        gathered = comm.gather(self.confusion)
-        if not comm.is_main_process():
+        by_image = gather_by_image(self.cells)
+        if by_image is None:
             return None
-        scores = semantic_scores(sum(gathered[1:], start=gathered[0]))
+        confusion = np.zeros(len(self.names) ** 2, dtype=np.int64)
+        for cells, pixels in by_image.values():
+            confusion[cells] += pixels
+        scores = semantic_scores(confusion.reshape(len(self.names), len(self.names)))
         means = {key: value for key, value in scores.items() if isinstance(value, float)}
         log_table(logger, "Semantic segmentation", list(means), [list(means.values())])
         per_class = zip(self.names, scores["iou"], scores["accuracy"], strict=True)
