@@ -33,11 +33,21 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="METRIC=NUMBER",
         help="exit status 1 where METRIC is below NUMBER or undefined; repeatable",
     )
+    drawn = argparse.ArgumentParser(add_help=False)
+    drawn.add_argument(
+        "--bootstrap",
+        type=int,
+        default=0,
+        metavar="SAMPLES",
+        help="95 %% intervals (PQ_low, PQ_high) from so many data sets drawn with replacement",
+    )
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
-    panoptic = kinds.add_parser("panoptic", parents=[common], help="COCO panoptic JSON and PNGs")
+    panoptic = kinds.add_parser(
+        "panoptic", parents=[common, drawn], help="COCO panoptic JSON and PNGs"
+    )
     panoptic.add_argument("--truth-masks", type=Path, required=True, metavar="FOLDER")
     panoptic.add_argument("--prediction-masks", type=Path, required=True, metavar="FOLDER")
     instances = kinds.add_parser("instances", parents=[common], help="COCO result JSON")
@@ -45,7 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     instances.add_argument(
         "--max-detections", type=int, default=100, help="that count per image and category"
     )
-    semantic = kinds.add_parser("semantic", parents=[common], help="two folders of label maps")
+    semantic = kinds.add_parser(
+        "semantic", parents=[common, drawn], help="two folders of label maps"
+    )
     semantic.add_argument(
         "--classes", required=True, metavar="NAME,NAME", help="names of the labels 0, 1, ..."
     )
@@ -81,7 +93,11 @@ def _evaluate(args: argparse.Namespace) -> Scores:
         from seg_projects.evaluation.panoptic_files import evaluate_panoptic_files
 
         return evaluate_panoptic_files(
-            args.truth, args.truth_masks, args.predictions, args.prediction_masks
+            args.truth,
+            args.truth_masks,
+            args.predictions,
+            args.prediction_masks,
+            bootstrap=args.bootstrap,
         )
     if args.kind == "instances":
         from seg_projects.evaluation.instance_files import evaluate_instance_files
@@ -92,7 +108,13 @@ def _evaluate(args: argparse.Namespace) -> Scores:
     from seg_projects.evaluation.label_map_files import evaluate_label_maps
 
     names = args.classes.split(",")
-    return evaluate_label_maps(args.truth, args.predictions, names, ignore_label=args.ignore_label)
+    return evaluate_label_maps(
+        args.truth,
+        args.predictions,
+        names,
+        ignore_label=args.ignore_label,
+        bootstrap=args.bootstrap,
+    )
 
 
 if __name__ == "__main__":

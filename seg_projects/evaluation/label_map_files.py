@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from seg_projects.errors import UserError
+from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_miou
 from seg_projects.evaluation.confusion import class_scores, confusion_matrix, mean_scores
 from seg_projects.evaluation.scores import Problems, Scores
 
@@ -72,7 +73,12 @@ def pair_label_maps(truth: Path, predictions: Path) -> list[LabelMapPair]:
 
 
 def evaluate_label_maps(
-    truth: Path, predictions: Path, names: Sequence[str], *, ignore_label: int
+    truth: Path,
+    predictions: Path,
+    names: Sequence[str],
+    *,
+    ignore_label: int,
+    bootstrap: int = 0,
 ) -> Scores:
     """Scores of the folder ``predictions`` against ``truth``, from one confusion matrix.
 
@@ -81,6 +87,8 @@ def evaluate_label_maps(
         predictions: folder of label maps of the same names and sizes, labels in [0, K).
         names: the K classes.
         ignore_label: pixels of the truth that count nowhere.
+        bootstrap: number of drawn data sets; ``mIoU_low`` and ``mIoU_high`` enclose 95 % of
+            their mIoUs. None are drawn for 0.
 
     Raises:
         UserError: maps cannot be compared; all of them are named.
@@ -88,17 +96,25 @@ def evaluate_label_maps(
     pairs = pair_label_maps(truth, predictions)
     problems = Problems()
     total = np.zeros((len(names), len(names)), dtype=np.int64)
+    pixels = []
     for pair in tqdm(pairs, desc="labels", unit="image", disable=None):
         try:
             true_labels = read_label_map(pair.truth)
             labels = read_label_map(pair.predicted)
             _check_labels(true_labels, labels, len(names), ignore_label)
             valid = np.where(true_labels == ignore_label, -1, true_labels.astype(np.int64))
-            total += confusion_matrix(valid, labels, len(names))
+            matrix = confusion_matrix(valid, labels, len(names))
+            total += matrix
+            pixels.append(np.stack((matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))))
         except ValueError as error:
             problems.add(str(pair.predicted), str(error))
     problems.raise_if_any(f"{predictions} against {truth}")
-    return label_scores(total, names)
+    scores = label_scores(total, names)
+    if bootstrap:
+        draws = draw_images(len(pixels), bootstrap)
+        low, high = interval(sampled_miou(np.stack(pixels), draws))
+        scores.summary.update(mIoU_low=low, mIoU_high=high)
+    return scores
 
 
 def _check_labels(truth: np.ndarray, labels: np.ndarray, classes: int, ignore_label: int) -> None:

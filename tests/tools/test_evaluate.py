@@ -152,3 +152,16 @@ def test_results_are_compared_with_instances(
     assert "APs is undefined (NaN; pycocotools prints -1)" in capsys.readouterr().out
     assert _evaluate("instances", *sides, "--max-detections", "0") == 2
     assert "at least one has to count" in capsys.readouterr().err
+
+
+# One image: every drawn data set is the data set.
+def test_intervals_of_pq_are_metrics_of_their_own(panoptic: list[str | Path]) -> None:
+    assert _evaluate(*panoptic, "--bootstrap", "20", "--fail-under", "PQ_low=66") == 0
+    assert _evaluate(*panoptic, "--bootstrap", "20", "--fail-under", "PQ_high=67") == 1
+
+
+def test_intervals_enclose_the_miou(semantic: list[str | Path], tmp_path: Path) -> None:
+    json_file = tmp_path / "out.json"
+    assert _evaluate(*semantic, "--bootstrap", "20", "--json", json_file) == 0
+    summary = json.loads(json_file.read_text())["summary"]
+    assert summary["mIoU_low"] == summary["mIoU_high"] == pytest.approx(summary["mIoU"])
