@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -26,18 +26,23 @@ def rgb_from_ids(ids: np.ndarray) -> np.ndarray:
 
 def read_panoptic_rgb(path: str | Path) -> np.ndarray:
     """The (H, W, 3) uint8 encoded ids of the PNG at ``path``."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise UserError(f"The panoptic PNG {path} does not exist.") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"The panoptic PNG {path} cannot be read: {error}.") from error
+    return _read_pixels(path, "RGB")
 
 
 def read_panoptic_ids(path: str | Path) -> np.ndarray:
     """The (H, W) int32 segment ids of the PNG at ``path``."""
-    return ids_from_rgb(read_panoptic_rgb(path))
+    # Four bytes a pixel, read as one little-endian number whose highest byte, alpha, is masked.
+    return _read_pixels(path, "RGBA").view("<i4")[..., 0] & 0xFFFFFF
+
+
+def _read_pixels(path: str | Path, mode: Literal["RGB", "RGBA"]) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode))
+    except FileNotFoundError:
+        raise UserError(f"The panoptic PNG {path} does not exist.") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"The panoptic PNG {path} cannot be read: {error}.") from error
 
 
 def semantic_labels(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 from typing import Any
 
@@ -11,7 +9,8 @@ import numpy as np
 
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
-from detectron2.utils import comm
+from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
+from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import Annotation, PanopticGroundTruth
 from seg_projects.evaluation.tables import log_table
 
@@ -48,76 +47,8 @@ def thing_annotations(
     return rows
 
 
-def average_precision(
-    truth: list[dict[str, Any]],
-    predictions: list[dict[str, Any]],
-    images: list[dict[str, int]],
-    categories: list[dict[str, Any]],
-    task: str,
-) -> tuple[dict[str, float], np.ndarray]:
-    """Pycocotools' AP in percent: the six means, and per category (C,). NaN where undefined.
-
-    Args:
-        truth: COCO annotations.
-        predictions: COCO results.
-        images: the images evaluated, entries with ``id``, ``height`` and ``width``.
-        categories: entries with ``id`` and ``name``.
-        task: ``"bbox"`` or ``"segm"``.
-    """
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    if not predictions:
-        return dict.fromkeys(METRICS, float("nan")), np.full(len(categories), np.nan)
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = {
-            "info": {},
-            "images": images,
-            "annotations": [{**a, "id": n} for n, a in enumerate(truth, start=1)],
-            "categories": categories,
-        }
-        coco.createIndex()
-        found = COCO()
-        found.dataset = {**coco.dataset, "annotations": _as_annotations(predictions, task)}
-        found.createIndex()
-        evaluation = COCOeval(coco, found, task)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    means = {
-        name: 100 * float(value) if value >= 0 else float("nan")
-        for name, value in zip(METRICS, evaluation.stats, strict=False)
-    }
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU x recall x category
-    valid = np.where(precision >= 0, precision, np.nan)
-    undefined = np.isnan(valid).all(axis=(0, 1))
-    per_category = np.full(len(categories), np.nan)
-    per_category[~undefined] = 100 * np.nanmean(valid[:, :, ~undefined], axis=(0, 1))
-    return means, per_category
-
-
-def _as_annotations(predictions: list[dict[str, Any]], task: str) -> list[dict[str, Any]]:
-    """COCO results with the fields that ``COCO.loadRes`` adds; the results stay as they are.
-
-    The area, by which small, medium and large are told apart, is the box's for ``"bbox"`` and the
-    mask's for ``"segm"``.
-    """
-    from pycocotools import mask as coco_mask
-
-    if task == "bbox":
-        areas = [p["bbox"][2] * p["bbox"][3] for p in predictions]
-    else:
-        # One by one: pycocotools overflows on lists of more than 255 masks.
-        areas = [coco_mask.area(p["segmentation"]) for p in predictions]
-    return [
-        {**p, "id": n, "iscrowd": 0, "area": float(area)}
-        for n, (p, area) in enumerate(zip(predictions, areas, strict=True), start=1)
-    ]
-
-
 class InstanceEvaluator(DatasetEvaluator):
-    """AP of boxes and masks, in percent, by pycocotools; the truth are the id PNGs' things."""
+    """AP and AR of boxes and masks, in percent; the truth are the id PNGs' things."""
 
     def __init__(self, truth: PanopticGroundTruth) -> None:
         self.truth = truth
@@ -126,49 +57,43 @@ class InstanceEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        self.images: list[dict[str, int]] = []
-        self.annotations: list[dict[str, Any]] = []
-        self.predictions: list[dict[str, Any]] = []
+        # Per image: annotations and predictions.
+        self.rows: dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Adds images: ``instances`` of each output, with masks at the image's size."""
         for input_, output in zip(inputs, outputs, strict=True):
             image_id = input_["image_id"]
             annotation = self.truth.annotation(image_id)
-            height, width = annotation.ids.shape
-            self.images.append({"id": image_id, "height": height, "width": width})
-            self.annotations += thing_annotations(annotation, image_id, self.thing_ids)
-            for row in instances_to_coco_json(output["instances"].to("cpu"), image_id):
-                self.predictions.append(
-                    {**row, "category_id": self.category_ids[row["category_id"]]}
-                )
+            predictions = [
+                {**row, "category_id": self.category_ids[row["category_id"]]}
+                for row in instances_to_coco_json(output["instances"].to("cpu"), image_id)
+            ]
+            annotations = thing_annotations(annotation, image_id, self.thing_ids)
+            self.rows[image_id] = (annotations, predictions)
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """``{"bbox": {"AP": ..., "AP50": ..., "AP-<name>": ...}, "segm": {...}}``.
 
         None on all processes but the first.
         """
-        gathered = comm.gather((self.images, self.annotations, self.predictions))
-        if not comm.is_main_process():
+        by_image = gather_by_image(self.rows)
+        if by_image is None:
             return None
-        images, annotations, predictions = (
-            [entry for part in parts for entry in part] for parts in zip(*gathered, strict=True)
-        )
+        annotations = [a for rows, _ in by_image.values() for a in rows]
+        predictions = [p for _, rows in by_image.values() for p in rows]
         categories = [c for c in self.truth.categories if c["isthing"]]
-        if not predictions:
-            logger.warning(
-                "No instance was predicted on %d images: AP is undefined (NaN). Scores are below "
-                "MODEL.ROI_HEADS.SCORE_THRESH_TEST; training longer usually helps.",
-                len(images),
-            )
-        results = {}
+        category_ids, names = [c["id"] for c in categories], [c["name"] for c in categories]
+        results: dict[str, dict[str, float]] = {}
         rows = []
-        for task in ("bbox", "segm"):
-            means, per_category = average_precision(
-                annotations, predictions, images, categories, task
-            )
-            names = [f"AP-{c['name']}" for c in categories]
-            rows.append((task, *means.values()))
-            results[task] = {**means, **dict(zip(names, per_category.tolist(), strict=True))}
+        tasks: tuple[Task, ...] = ("bbox", "segm")
+        for task in tasks:
+            matched = match_results(annotations, predictions, category_ids, task)
+            scores = precision_scores(matched, names)
+            for note in scores.notes:
+                logger.warning("%s: %s", task, note)
+            rows.append((task, *(scores.summary[key] for key in METRICS)))
+            per_category = {f"AP-{n}": v["AP"] for n, v in scores.per_category.items()}
+            results[task] = {**scores.summary, **per_category}
         log_table(logger, "Instances", ("", *METRICS), rows)
         return results

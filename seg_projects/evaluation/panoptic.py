@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
+from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.panoptic_quality import (
-    add_counts,
-    empty_counts,
+    PanopticCounts,
     mean_quality,
     panoptic_counts,
     panoptic_quality,
+    total_counts,
 )
 from seg_projects.evaluation.tables import log_table
 
@@ -30,7 +30,7 @@ class PanopticEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        self.counts = empty_counts(len(self.truth.categories))
+        self.counts: dict[int, PanopticCounts] = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Adds images: ``panoptic_seg`` of each output is the map of ids and its segments."""
@@ -42,26 +42,23 @@ class PanopticEvaluator(DatasetEvaluator):
                 {"id": s["id"], "category_id": category}
                 for s, category in zip(segments, categories, strict=True)
             ]
-            counts = panoptic_counts(
+            self.counts[input_["image_id"]] = panoptic_counts(
                 annotation.ids,
                 annotation.segments,
                 ids.cpu().numpy(),
                 predicted,
                 self.truth.column,
             )
-            self.counts = add_counts(self.counts, counts)
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """``{"panoptic_seg": {"PQ": ..., "SQ": ..., "RQ": ..., "PQ_th": ..., "PQ-<name>": ...}}``.
 
         None on all processes but the first.
         """
-        gathered = comm.gather(self.counts)
-        if not comm.is_main_process():
+        by_image = gather_by_image(self.counts)
+        if by_image is None:
             return None
-        counts = gathered[0]
-        for other in gathered[1:]:
-            counts = add_counts(counts, other)
+        counts = total_counts(list(by_image.values()), len(self.truth.categories))
         quality = panoptic_quality(counts)
         groups = {
             "": np.ones_like(self.truth.is_thing),

@@ -19,10 +19,40 @@ class PanopticCounts(NamedTuple):
     false_negatives: np.ndarray
 
 
+class PairHistogram(NamedTuple):
+    """Pixels per pair of segment ids (P,) that occur at one place; a pair may occur repeatedly."""
+
+    truth_ids: np.ndarray
+    predicted_ids: np.ndarray
+    pixels: np.ndarray
+
+
+def pair_histogram(truth_ids: np.ndarray, predicted_ids: np.ndarray) -> PairHistogram:
+    """How many pixels two (H, W) maps of segment ids share, pair by pair.
+
+    The maps are cut into runs in which neither id changes, so that whatever follows costs a
+    step per run and not per pixel.
+
+    Raises:
+        ValueError: the maps differ in size.
+    """
+    if truth_ids.shape != predicted_ids.shape:
+        raise ValueError(
+            f"The prediction has the size {predicted_ids.shape}, the truth {truth_ids.shape}."
+        )
+    truth, predicted = truth_ids.reshape(-1), predicted_ids.reshape(-1)
+    if not truth.size:
+        return PairHistogram(truth, predicted, np.zeros(0, dtype=np.int64))
+    changes = (truth[1:] != truth[:-1]) | (predicted[1:] != predicted[:-1])
+    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
+    pixels = np.diff(starts, append=truth.size)
+    return PairHistogram(truth[starts], predicted[starts], pixels)
+
+
 class _Side(NamedTuple):
     """The segments of one map; row 0 is void, the last row what no segment lists."""
 
-    row_of_pixel: np.ndarray  # (H * W,)
+    rows: np.ndarray  # (P,) row of each pair
     ids: list[int]  # (S,) listed ids, of rows 1 to S
     categories: np.ndarray  # (S,)
 
@@ -31,15 +61,92 @@ def _rows(
     ids: np.ndarray, segments: Sequence[Mapping[str, Any]], column: Mapping[int, int]
 ) -> _Side:
     listed = np.array([s["id"] for s in segments], dtype=np.int64)
-    flat = ids.reshape(-1)
-    keys = np.append(listed, VOID)
-    rows = np.append(np.arange(1, len(listed) + 1), 0)
+    keys, rows = listed, np.arange(1, len(listed) + 1)
+    # A prediction may list the id 0 as a segment, as in panopticapi; else it is void.
+    if VOID not in listed:
+        keys, rows = np.append(keys, VOID), np.append(rows, 0)
     order = np.argsort(keys)
     keys, rows = keys[order], rows[order]
-    place = np.minimum(np.searchsorted(keys, flat), len(keys) - 1)
-    index = np.where(keys[place] == flat, rows[place], len(listed) + 1)
+    place = np.minimum(np.searchsorted(keys, ids), len(keys) - 1)
+    index = np.where(keys[place] == ids, rows[place], len(listed) + 1)
     categories = np.array([column[s["category_id"]] for s in segments], dtype=np.int64)
     return _Side(index, listed.tolist(), categories)
+
+
+class Overlaps(NamedTuple):
+    """Areas of one image in pixels; T truth segments, S predicted ones."""
+
+    inter: np.ndarray  # (T, S)
+    truth_area: np.ndarray  # (T,)
+    predicted_area: np.ndarray  # (S,)
+    on_void: np.ndarray  # (S,) pixels of each prediction that the truth leaves void
+
+    @property
+    def iou(self) -> np.ndarray:
+        """(T, S), void pixels of the truth left out."""
+        union = self.truth_area[:, None] + (self.predicted_area - self.on_void) - self.inter
+        return self.inter / np.maximum(union, 1)
+
+
+class SegmentPairs(NamedTuple):
+    """The segments of truth (T) and prediction (S) of one image, and how they overlap."""
+
+    overlaps: Overlaps
+    truth_categories: np.ndarray  # (T,) position of the category
+    predicted_categories: np.ndarray  # (S,)
+    crowd: np.ndarray  # (T,) bool
+
+
+def segment_pairs(
+    histogram: PairHistogram,
+    truth_segments: Sequence[Mapping[str, Any]],
+    predicted_segments: Sequence[Mapping[str, Any]],
+    column: Mapping[int, int],
+) -> SegmentPairs:
+    """The overlaps of listed segments; arguments as of :func:`panoptic_counts`.
+
+    Raises:
+        ValueError: a predicted id is not listed, or listed but absent.
+    """
+    truth = _rows(histogram.truth_ids, truth_segments, column)
+    predicted = _rows(histogram.predicted_ids, predicted_segments, column)
+    shape = (len(truth.ids) + 2, len(predicted.ids) + 2)
+    # Sums of whole numbers below 2^53 are exact in float64.
+    pairs = np.bincount(
+        truth.rows * shape[1] + predicted.rows,
+        weights=histogram.pixels,
+        minlength=shape[0] * shape[1],
+    ).reshape(shape)
+    _check_prediction(histogram, predicted, pairs)
+    overlaps = Overlaps(
+        pairs[1:-1, 1:-1], pairs[1:-1].sum(axis=1), pairs[:, 1:-1].sum(axis=0), pairs[0, 1:-1]
+    )
+    crowd = np.array([bool(s.get("iscrowd", 0)) for s in truth_segments], dtype=bool)
+    return SegmentPairs(overlaps, truth.categories, predicted.categories, crowd)
+
+
+def match_segments(pairs: SegmentPairs, iou: np.ndarray, num_columns: int) -> PanopticCounts:
+    """Counts of the matches: pairs of one category, not crowd, with an ``iou`` (T, S) above 0.5."""
+    truth, predicted = pairs.truth_categories, pairs.predicted_categories
+    overlaps, crowd = pairs.overlaps, pairs.crowd
+    same = truth[:, None] == predicted[None]
+    iou = np.where(same & ~crowd[:, None], iou, 0.0)
+    matched = iou > 0.5  # hence one-to-one
+    ignored = overlaps.on_void + _on_crowd(pairs)
+    wrong = ~matched.any(axis=0) & ~(ignored > 0.5 * overlaps.predicted_area)
+    missed = ~matched.any(axis=1) & ~crowd
+    hit_rows, hit_columns = np.nonzero(matched)
+    hit_categories = truth[hit_rows]
+
+    def count(categories: np.ndarray) -> np.ndarray:
+        return np.bincount(categories, minlength=num_columns)
+
+    return PanopticCounts(
+        np.bincount(hit_categories, iou[hit_rows, hit_columns], minlength=num_columns),
+        count(hit_categories),
+        count(predicted[wrong]),
+        count(truth[missed]),
+    )
 
 
 def panoptic_counts(
@@ -58,69 +165,33 @@ def panoptic_counts(
     Args:
         truth_ids: (H, W) segment ids, 0 is void; ids that are not listed take part in nothing.
         truth_segments: entries with ``id``, ``category_id`` and, optionally, ``iscrowd``.
-        predicted_ids: (H, W) segment ids, 0 is void.
+        predicted_ids: (H, W) segment ids; 0 is void unless it is listed.
         predicted_segments: entries with ``id`` and ``category_id``.
         column: category id -> position in the result.
 
     Raises:
         ValueError: the maps differ in size, or a predicted id is not listed, or listed but absent.
     """
-    if truth_ids.shape != predicted_ids.shape:
-        raise ValueError(
-            f"The prediction has the size {predicted_ids.shape}, the truth {truth_ids.shape}."
-        )
-    truth = _rows(truth_ids, truth_segments, column)
-    predicted = _rows(predicted_ids, predicted_segments, column)
-    num_truth, num_predicted = len(truth.ids), len(predicted.ids)
-    pairs = np.bincount(
-        truth.row_of_pixel * (num_predicted + 2) + predicted.row_of_pixel,
-        minlength=(num_truth + 2) * (num_predicted + 2),
-    ).reshape(num_truth + 2, num_predicted + 2)
-    _check_prediction(predicted_ids, predicted, pairs)
-    crowd = np.array([bool(s.get("iscrowd", 0)) for s in truth_segments], dtype=bool)
-
-    inter = pairs[1:-1, 1:-1].astype(np.float64)
-    truth_area = pairs[1:-1].sum(axis=1)
-    predicted_area = pairs[:, 1:-1].sum(axis=0)
-    on_void = pairs[0, 1:-1]
-    union = truth_area[:, None] + predicted_area[None] - inter - on_void[None]
-    same = truth.categories[:, None] == predicted.categories[None]
-    iou = np.where(same & ~crowd[:, None], inter / np.maximum(union, 1), 0.0)
-    matched = iou > 0.5  # hence one-to-one
-
-    num_columns = len(set(column.values()))
-    ignored = on_void + _on_crowd(truth, predicted, pairs, crowd)
-    wrong = ~matched.any(axis=0) & ~(ignored > 0.5 * predicted_area)
-    missed = ~matched.any(axis=1) & ~crowd
-    hit_rows, hit_columns = np.nonzero(matched)
-    hit_categories = truth.categories[hit_rows]
-
-    def count(categories: np.ndarray) -> np.ndarray:
-        return np.bincount(categories, minlength=num_columns)
-
-    return PanopticCounts(
-        np.bincount(hit_categories, iou[hit_rows, hit_columns], minlength=num_columns),
-        count(hit_categories),
-        count(predicted.categories[wrong]),
-        count(truth.categories[missed]),
-    )
+    histogram = pair_histogram(truth_ids, predicted_ids)
+    pairs = segment_pairs(histogram, truth_segments, predicted_segments, column)
+    return match_segments(pairs, pairs.overlaps.iou, len(set(column.values())))
 
 
-def _on_crowd(truth: _Side, predicted: _Side, pairs: np.ndarray, crowd: np.ndarray) -> np.ndarray:
-    """Pixels (S_predicted,) of each prediction on the crowd of its category.
+def _on_crowd(pairs: SegmentPairs) -> np.ndarray:
+    """Pixels (S,) of each prediction on the crowd of its category.
 
     Of several crowds of one category in an image the last one listed counts, as in panopticapi.
     """
-    on_crowd = np.zeros(len(predicted.ids), dtype=np.int64)
-    for row in np.flatnonzero(crowd):
-        same = predicted.categories == truth.categories[row]
-        on_crowd[same] = pairs[row + 1, 1:-1][same]
+    on_crowd = np.zeros(len(pairs.predicted_categories))
+    for row in np.flatnonzero(pairs.crowd):
+        same = pairs.predicted_categories == pairs.truth_categories[row]
+        on_crowd[same] = pairs.overlaps.inter[row][same]
     return on_crowd
 
 
-def _check_prediction(ids: np.ndarray, predicted: _Side, pairs: np.ndarray) -> None:
+def _check_prediction(histogram: PairHistogram, predicted: _Side, pairs: np.ndarray) -> None:
     if pairs[:, -1].any():
-        unlisted = int(ids.reshape(-1)[predicted.row_of_pixel == len(predicted.ids) + 1][0])
+        unlisted = int(histogram.predicted_ids[predicted.rows == len(predicted.ids) + 1][0])
         raise ValueError(f"The predicted map holds the id {unlisted}, which no segment lists.")
     absent = np.flatnonzero(pairs[:, 1:-1].sum(axis=0) == 0)
     if absent.size:
@@ -132,6 +203,13 @@ def _check_prediction(ids: np.ndarray, predicted: _Side, pairs: np.ndarray) -> N
 def add_counts(first: PanopticCounts, second: PanopticCounts) -> PanopticCounts:
     """The counts of both."""
     return PanopticCounts(*(a + b for a, b in zip(first, second, strict=True)))
+
+
+def total_counts(counts: Sequence[PanopticCounts], num_categories: int) -> PanopticCounts:
+    """The sum over images; equal to the last digit for images in the same order."""
+    if not counts:
+        return empty_counts(num_categories)
+    return PanopticCounts(*(np.sum(np.stack(part), axis=0) for part in zip(*counts, strict=True)))
 
 
 def empty_counts(num_categories: int) -> PanopticCounts:

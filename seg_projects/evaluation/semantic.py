@@ -9,51 +9,27 @@ import numpy as np
 import torch
 
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.utils import comm
 from seg_projects.data.panoptic_ids import semantic_labels
+from seg_projects.evaluation.confusion import class_scores, confusion_matrix, mean_scores
+from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.tables import log_table
 
 logger = logging.getLogger(__name__)
 
 
-def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixels (K, K) int64 of truth class (rows) and predicted class (columns).
-
-    Args:
-        truth: integer labels of any shape; those outside [0, K) are ignored.
-        predicted: labels in [0, K), of the same shape.
-        num_classes: K.
-    """
-    if truth.shape != predicted.shape:
-        raise ValueError(f"The prediction has the size {predicted.shape}, the truth {truth.shape}.")
-    valid = (truth >= 0) & (truth < num_classes)
-    pairs = truth[valid].astype(np.int64) * num_classes + predicted[valid]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
 def semantic_scores(confusion: np.ndarray) -> dict[str, Any]:
     """Scores in percent of a (K, K) confusion matrix, as Detectron2's evaluator defines them.
 
     ``iou`` and ``accuracy`` (K,) are NaN for classes that the truth does not hold; the means
-    ``mIoU``, ``fwIoU`` and ``mACC`` leave those out. ``pACC`` is the share of correct pixels.
+    ``mIoU``, ``fwIoU`` and ``mACC`` leave those out. All of :func:`mean_scores` is there, too.
     """
-    hits = np.diag(confusion).astype(np.float64)
-    in_truth, in_prediction = confusion.sum(axis=1), confusion.sum(axis=0)
-    occurs = in_truth > 0
-    with np.errstate(invalid="ignore", divide="ignore"):
-        accuracy = np.where(occurs, 100 * hits / in_truth, np.nan)
-        iou = np.where(occurs, 100 * hits / (in_truth + in_prediction - hits), np.nan)
-    if not occurs.any():
-        nothing = dict.fromkeys(("mIoU", "fwIoU", "mACC", "pACC"), float("nan"))
-        return {**nothing, "iou": iou, "accuracy": accuracy}
+    per_class = class_scores(confusion)
+    occurs = confusion.sum(axis=1) > 0
     return {
-        "mIoU": float(iou[occurs].mean()),
-        "fwIoU": float(np.average(iou[occurs], weights=in_truth[occurs])),
-        "mACC": float(accuracy[occurs].mean()),
-        "pACC": float(100 * hits.sum() / in_truth.sum()),
-        "iou": iou,
-        "accuracy": accuracy,
+        **mean_scores(confusion),
+        "iou": np.where(occurs, per_class["IoU"], np.nan),
+        "accuracy": per_class["recall"],
     }
 
 
@@ -66,7 +42,8 @@ class SemanticEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        self.confusion = np.zeros((len(self.names), len(self.names)), dtype=np.int64)
+        # Per image the cells of its confusion matrix that are not 0, some hundred bytes.
+        self.cells: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Adds images: ``sem_seg`` of each output is the (K, H, W) logits."""
@@ -82,18 +59,23 @@ class SemanticEvaluator(DatasetEvaluator):
             )
             # Only void is left out: with 255 classes and more the label 255 could be a class.
             predicted = torch.argmax(output["sem_seg"], dim=0).cpu().numpy()
-            self.confusion += confusion_matrix(labels, predicted, len(self.names))
+            pixels = confusion_matrix(labels, predicted, len(self.names)).reshape(-1)
+            cells = np.flatnonzero(pixels)
+            self.cells[input_["image_id"]] = (cells, pixels[cells])
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
-        """``{"sem_seg": {"mIoU": ..., "fwIoU": ..., "mACC": ..., "pACC": ..., ...}}``.
+        """``{"sem_seg": {"mIoU": ..., ..., "IoU-<name>": ..., "ACC-<name>": ...}}``.
 
         None on all processes but the first.
         """
-        gathered = comm.gather(self.confusion)
-        if not comm.is_main_process():
+        by_image = gather_by_image(self.cells)
+        if by_image is None:
             return None
-        scores = semantic_scores(sum(gathered[1:], start=gathered[0]))
-        means = {key: scores[key] for key in ("mIoU", "fwIoU", "mACC", "pACC")}
+        confusion = np.zeros(len(self.names) ** 2, dtype=np.int64)
+        for cells, pixels in by_image.values():
+            confusion[cells] += pixels
+        scores = semantic_scores(confusion.reshape(len(self.names), len(self.names)))
+        means = {key: value for key, value in scores.items() if isinstance(value, float)}
         log_table(logger, "Semantic segmentation", list(means), [list(means.values())])
         per_class = zip(self.names, scores["iou"], scores["accuracy"], strict=True)
         for name, iou, accuracy in per_class:

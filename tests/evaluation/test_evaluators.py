@@ -76,14 +76,14 @@ def test_a_perfect_prediction_scores_100_everywhere(inputs):
     assert (result["sem_seg"]["mIoU"], result["sem_seg"]["pACC"]) == (100, 100)
 
 
-def test_no_predictions_score_0_and_ap_is_undefined_with_a_word(inputs, caplog):
+def test_no_predictions_score_0_with_a_word(inputs, caplog):
     output = _perfect()
     output["panoptic_seg"] = (torch.zeros(IDS.shape, dtype=torch.int32), [])
     output["instances"] = _instances([], [])
     result = _evaluate(inputs, output)
     assert result["panoptic_seg"]["PQ"] == 0
-    assert math.isnan(result["segm"]["AP"])
-    assert "No instance was predicted on 1 images" in caplog.text
+    assert (result["bbox"]["AP"], result["segm"]["AP"]) == (0, 0)
+    assert "segm: AP is 0: nothing was predicted" in caplog.text
 
 
 def test_the_prediction_is_left_as_it_is(inputs):

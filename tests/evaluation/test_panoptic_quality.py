@@ -134,6 +134,13 @@ def test_a_class_that_is_only_predicted_wrongly_scores_0() -> None:
     assert (quality.pq[0], quality.sq[0], quality.rq[0]) == (0, 0, 0)
 
 
+def test_a_prediction_may_list_the_id_0() -> None:
+    counts = panoptic_counts(
+        np.array([[1, 1]]), [_segment(1)], np.array([[0, 0]]), [_segment(0)], COLUMN
+    )
+    assert counts.iou_sum.tolist() == [1, 0]
+
+
 def test_inconsistent_predictions_are_refused() -> None:
     truth = np.array([[1, 1]])
     with pytest.raises(ValueError, match="the id 6, which no segment lists"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from seg_projects.evaluation.semantic import confusion_matrix, semantic_scores
+from seg_projects.evaluation.confusion import confusion_matrix
+from seg_projects.evaluation.semantic import semantic_scores
 
 
 def test_rows_are_truth_columns_prediction_and_ignored_pixels_are_out():

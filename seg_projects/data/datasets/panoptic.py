@@ -110,13 +110,13 @@ def register_panoptic(
 
 
 @lru_cache(maxsize=4)
-def _parse(path: str, modified_ns: int) -> dict[str, Any]:
+def _parse(path: str, modified_ns: int, required: tuple[str, ...]) -> dict[str, Any]:
     """The JSON at ``path``, parsed once per state of the file; callers do not change it."""
     try:
         content = json.loads(Path(path).read_bytes())
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}.") from error
-    if missing := [k for k in ("images", "annotations", "categories") if k not in content]:
+    if missing := [k for k in required if k not in content]:
         raise UserError(f"{path} is not a COCO panoptic file: it has no {missing[0]!r}.")
     if content["annotations"] and "segments_info" not in content["annotations"][0]:
         raise UserError(
@@ -126,9 +126,14 @@ def _parse(path: str, modified_ns: int) -> dict[str, Any]:
     return content
 
 
-def read_panoptic_json(path: Path) -> dict[str, Any]:
-    """The parsed panoptic JSON at ``path``, shared between callers: do not change it."""
-    return _parse(str(path), path.stat().st_mtime_ns)
+def read_panoptic_json(
+    path: Path, required: tuple[str, ...] = ("images", "annotations", "categories")
+) -> dict[str, Any]:
+    """The parsed panoptic JSON at ``path``, shared between callers: do not change it.
+
+    ``required`` keys have to be in it.
+    """
+    return _parse(str(path), path.stat().st_mtime_ns, required)
 
 
 def _category_metadata(name: str, panoptic_json: Path) -> dict[str, Any]:

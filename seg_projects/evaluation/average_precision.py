@@ -1,0 +1,290 @@
+"""Average precision on flat arrays, number by number that of pycocotools.
+
+Legend: D detections, G truths, P pairs of a detection with a truth of its image and category,
+T IoU thresholds, A area ranges, R recall thresholds, K categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALL_THRESHOLDS = np.linspace(0, 1, 101)
+# Pixels; both ends belong to the range.
+AREA_RANGES = {"all": (0, 1e10), "s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, 1e10)}
+
+
+class Truths(NamedTuple):
+    """The annotated objects, in any order."""
+
+    image: np.ndarray  # (G,) int64
+    category: np.ndarray  # (G,) int64 in [0, K)
+    area: np.ndarray  # (G,) pixels
+    crowd: np.ndarray  # (G,) bool
+
+
+class Detections(NamedTuple):
+    """The detections, in any order; of equal scores the earlier one comes first."""
+
+    image: np.ndarray  # (D,) int64
+    category: np.ndarray  # (D,) int64 in [0, K)
+    area: np.ndarray  # (D,) pixels
+    score: np.ndarray  # (D,)
+
+
+class Pairs(NamedTuple):
+    """The pairs worth a look: those whose IoU reaches the lowest threshold."""
+
+    detection: np.ndarray  # (P,) index
+    truth: np.ndarray  # (P,) index
+    iou: np.ndarray  # (P,), for a crowd the share of the detection that lies on it
+
+
+class Matches(NamedTuple):
+    """What became of each detection, for all thresholds and area ranges at once."""
+
+    matched: np.ndarray  # (D, A, T) bool
+    ignored: np.ndarray  # (D, A, T) bool: neither right nor wrong
+
+
+class Precision(NamedTuple):
+    """As fractions; NaN where the truth has no object of the category and area range."""
+
+    precision: np.ndarray  # (K, A, T, R), the largest at that recall or a higher one
+    recall: np.ndarray  # (K, A, T)
+    truths: np.ndarray  # (K, A) objects that count
+
+
+def rank_detections(detections: Detections) -> np.ndarray:
+    """(D,) place of each detection by score in its image and category, the best is 0."""
+    order = np.lexsort((-detections.score, detections.image, detections.category))
+    image, category = detections.image[order], detections.category[order]
+    starts = _starts(image, category)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return rank
+
+
+def _starts(*keys: np.ndarray) -> np.ndarray:
+    """Where runs of equal keys begin."""
+    if not len(keys[0]):
+        return np.zeros(0, dtype=np.int64)
+    changes = np.zeros(len(keys[0]) - 1, dtype=bool)
+    for key in keys:
+        changes |= key[1:] != key[:-1]
+    return np.concatenate(([0], np.flatnonzero(changes) + 1))
+
+
+def outside_ranges(area: np.ndarray) -> np.ndarray:
+    """(N, A) bool: the area (N,) lies outside each of ``AREA_RANGES``."""
+    ranges = np.array(list(AREA_RANGES.values()))
+    return (area[:, None] < ranges[:, 0]) | (area[:, None] > ranges[:, 1])
+
+
+def match_detections(
+    truths: Truths, detections: Detections, pairs: Pairs, rank: np.ndarray
+) -> Matches:
+    """Greedy matching: detections choose in the order of their scores.
+
+    Each takes the truth of the largest IoU that is still free, a crowd always being so; ignored
+    truths (crowds and those outside the area range) only where no other is left, of equal IoUs the
+    truth that is listed last. What took an ignored truth is ignored, and so is what took none and
+    lies outside the area range itself.
+
+    Args:
+        truths: the objects.
+        detections: the detections.
+        pairs: all pairs of one image and category whose IoU reaches the lowest threshold.
+        rank: (D,) as of :func:`rank_detections`.
+    """
+    shape = (len(AREA_RANGES), len(IOU_THRESHOLDS))
+    ignored_truth = outside_ranges(truths.area) | truths.crowd[:, None]  # (G, A)
+    matched = np.zeros((len(detections.score), *shape), dtype=bool)
+    ignored = np.zeros_like(matched)
+    free = np.ones((len(truths.area), *shape), dtype=bool)
+    # Pairs of one detection side by side, what it prefers last.
+    order = np.lexsort((pairs.truth, pairs.iou, pairs.detection, rank[pairs.detection]))
+    pairs = Pairs(*(part[order] for part in pairs))
+    # Detections of one rank belong to different images or categories: they cannot compete.
+    bounds = np.append(_starts(rank[pairs.detection]), len(order)).astype(np.int64)
+    for start, end in pairwise(bounds):
+        _match_round(
+            Pairs(*(part[start:end] for part in pairs)),
+            truths.crowd,
+            ignored_truth,
+            free,
+            matched,
+            ignored,
+        )
+    ignored |= ~matched & outside_ranges(detections.area)[:, :, None]
+    return Matches(matched, ignored)
+
+
+def _match_round(
+    pairs: Pairs,
+    crowd: np.ndarray,
+    ignored_truth: np.ndarray,
+    free: np.ndarray,
+    matched: np.ndarray,
+    ignored: np.ndarray,
+) -> None:
+    """Matches detections that do not compete; writes into ``free``, ``matched``, ``ignored``."""
+    count = len(pairs.iou)
+    # pycocotools' own bound, for IoUs of exactly 1.
+    reached = pairs.iou[:, None] >= np.minimum(IOU_THRESHOLDS, 1 - 1e-10)  # (P, T)
+    possible = free[pairs.truth] & reached[:, None]
+    place = np.arange(1, count + 1, dtype=np.int32)[:, None]
+    preference = place + np.where(ignored_truth[pairs.truth], 0, count)  # (P, A)
+    keys = np.where(possible, preference[:, :, None], 0)
+    starts = _starts(pairs.detection)
+    best = np.maximum.reduceat(keys, starts, axis=0)
+    row, area, threshold = np.nonzero(best)
+    chosen = (best[row, area, threshold] - 1) % count
+    truth = pairs.truth[chosen]
+    detection = pairs.detection[starts[row]]
+    matched[detection, area, threshold] = True
+    ignored[detection, area, threshold] = ignored_truth[truth, area]
+    free[truth, area, threshold] = crowd[truth]
+
+
+def precision_recall(
+    truths: Truths, detections: Detections, matches: Matches, num_categories: int
+) -> Precision:
+    """Precision at 101 recalls, and the recall reached.
+
+    Detections are in the order of scores, of equal scores in that of image, then rank.
+    """
+    shape = (num_categories, len(AREA_RANGES), len(IOU_THRESHOLDS))
+    precision = np.full((*shape, len(RECALL_THRESHOLDS)), np.nan)
+    recall = np.full(shape, np.nan)
+    counted = ~(outside_ranges(truths.area) | truths.crowd[:, None])
+    totals = np.zeros(shape[:2], dtype=np.int64)
+    np.add.at(totals, truths.category, counted)
+    rank = rank_detections(detections)
+    order = np.lexsort((rank, detections.image, -detections.score, detections.category))
+    bounds = np.searchsorted(detections.category[order], np.arange(num_categories + 1))
+    for category in range(num_categories):
+        rows = order[bounds[category] : bounds[category + 1]]
+        counts = ~matches.ignored[rows]
+        right, wrong = matches.matched[rows] & counts, ~matches.matched[rows] & counts
+        false = np.cumsum(wrong, axis=0, dtype=np.int32)
+        for area in np.flatnonzero(totals[category]):
+            for threshold in range(shape[2]):
+                hits = np.flatnonzero(right[:, area, threshold])
+                precision[category, area, threshold] = _interpolate(
+                    false[hits, area, threshold], totals[category, area]
+                )
+                recall[category, area, threshold] = len(hits) / totals[category, area]
+    return Precision(precision, recall, totals)
+
+
+def _interpolate(false_before: np.ndarray, total: int) -> np.ndarray:
+    """(R,) the largest precision at each recall or beyond, 0 where it is not reached.
+
+    Precision grows at hits alone, so nothing but the number of errors before each is needed.
+
+    Args:
+        false_before: (H,) errors before each hit.
+        total: objects in the truth.
+    """
+    hits = np.arange(1, len(false_before) + 1, dtype=np.float64)
+    # Summed in pycocotools' order: the last digit depends on it.
+    precision = hits / (false_before + hits + np.spacing(1))
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    needed = np.searchsorted(hits / total, RECALL_THRESHOLDS, side="left")
+    result = np.zeros(len(RECALL_THRESHOLDS))
+    reached = needed < len(hits)
+    result[reached] = precision[needed[reached]]
+    return result
+
+
+def box_pairs(
+    truths: Truths, truth_boxes: np.ndarray, detections: Detections, boxes: np.ndarray
+) -> Pairs:
+    """Pairs by the IoU of boxes.
+
+    Args:
+        truths: the objects.
+        truth_boxes: (G, 4) float64 x, y, width, height in pixels.
+        detections: the detections.
+        boxes: (D, 4) likewise.
+    """
+    parts = []
+    for detection, truth in _candidates(truths, detections):
+        iou = _box_iou(boxes[detection], truth_boxes[truth], truths.crowd[truth])
+        keep = iou >= IOU_THRESHOLDS[0]
+        parts.append(Pairs(detection[keep], truth[keep], iou[keep]))
+    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _candidates(
+    truths: Truths, detections: Detections, chunk: int = 1 << 20
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """All pairs of one image and category, in pieces of about ``chunk`` pairs."""
+    images = np.unique(np.concatenate((truths.image, detections.image)), return_inverse=True)[1]
+    size = int(images.max(initial=0)) + 1
+    truth_key = truths.category * size + images[: len(truths.image)]
+    detection_key = detections.category * size + images[len(truths.image) :]
+    order = np.argsort(truth_key, kind="stable")
+    first = np.searchsorted(truth_key[order], detection_key, side="left")
+    partners = np.searchsorted(truth_key[order], detection_key, side="right") - first
+    ends = np.cumsum(partners)
+    total = int(ends[-1]) if len(ends) else 0
+    pieces = []
+    for start in range(0, max(total, 1), chunk):
+        low, high = np.searchsorted(ends, (start, start + chunk), side="right")
+        rows = np.arange(low, high if start + chunk < total else len(ends))
+        detection = np.repeat(rows, partners[rows])
+        begins = np.cumsum(partners[rows]) - partners[rows]
+        offset = np.arange(len(detection)) - np.repeat(begins, partners[rows])
+        pieces.append((detection, order[first[detection] + offset]))
+    return pieces
+
+
+def _box_iou(boxes: np.ndarray, truth: np.ndarray, crowd: np.ndarray) -> np.ndarray:
+    """(P,) IoU of boxes x, y, width, height; for crowds the share of the box (P, 4) inside."""
+    sides = np.minimum(boxes[:, :2] + boxes[:, 2:], truth[:, :2] + truth[:, 2:])
+    sides -= np.maximum(boxes[:, :2], truth[:, :2])
+    inter = np.where((sides > 0).all(axis=1), sides[:, 0] * sides[:, 1], 0.0)
+    area, truth_area = boxes[:, 2] * boxes[:, 3], truth[:, 2] * truth[:, 3]
+    union = np.where(crowd, area, area + truth_area - inter)
+    return np.divide(inter, union, out=np.zeros_like(inter), where=inter > 0)
+
+
+def mask_pairs(
+    truths: Truths, truth_masks: Sequence[Any], detections: Detections, masks: Sequence[Any]
+) -> Pairs:
+    """Pairs by the IoU of masks, compressed COCO RLEs; arguments as of :func:`box_pairs`."""
+    from pycocotools import mask as coco_mask
+
+    parts = []
+    for rows, columns in _groups(truths, detections):
+        iou = coco_mask.iou(
+            [masks[row] for row in rows],
+            [truth_masks[column] for column in columns],
+            truths.crowd[columns].astype(np.uint8).tolist(),
+        )
+        row, column = np.nonzero(iou >= IOU_THRESHOLDS[0])
+        parts.append(Pairs(rows[row], columns[column], iou[row, column]))
+    if not parts:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Pairs(nothing, nothing, np.zeros(0))
+    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _groups(truths: Truths, detections: Detections) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(detections, truths) of every image and category that has both."""
+    by_key: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
+    sides = ((detections.image, detections.category), (truths.image, truths.category))
+    for side, (image, category) in enumerate(sides):
+        keys = zip(image.tolist(), category.tolist(), strict=True)
+        for row, key in enumerate(keys):
+            by_key.setdefault(key, ([], []))[side].append(row)
+    for rows, columns in by_key.values():
+        # In pieces, since pycocotools counts masks of one call in 8 bits in places.
+        for start in range(0, len(rows) if columns else 0, 200):
+            yield np.array(rows[start : start + 200]), np.array(columns)

@@ -1,0 +1,208 @@
+"""AP and AR of COCO annotations and results, as pycocotools defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from seg_projects.evaluation.average_precision import (
+    AREA_RANGES,
+    IOU_THRESHOLDS,
+    Detections,
+    Matches,
+    Pairs,
+    Precision,
+    Truths,
+    box_pairs,
+    mask_pairs,
+    match_detections,
+    outside_ranges,
+    precision_recall,
+    rank_detections,
+)
+from seg_projects.evaluation.scores import Scores
+
+Task = Literal["bbox", "segm"]
+
+
+class MatchedResults(NamedTuple):
+    """Detections within the limit per image and category, and what became of them."""
+
+    truths: Truths
+    detections: Detections
+    rank: np.ndarray  # (D,)
+    pairs: Pairs
+    matches: Matches
+    beyond_limit: int  # detections left out
+
+
+def match_results(
+    annotations: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
+    category_ids: Sequence[int],
+    task: Task,
+    max_detections: int = 100,
+) -> MatchedResults:
+    """Matches COCO ``results`` with ``annotations``; both stay as they are.
+
+    Args:
+        annotations: entries with ``image_id``, ``category_id``, ``area``, ``bbox`` (x, y, width,
+            height in pixels), ``iscrowd`` and, for masks, ``segmentation`` as compressed RLE.
+        results: entries with ``image_id``, ``category_id``, ``score`` and ``bbox`` or
+            ``segmentation``.
+        category_ids: the categories that are judged, in the order of the result.
+        task: what is compared.
+        max_detections: so many of an image and category count, those of the best scores.
+    """
+    columns = {category: i for i, category in enumerate(category_ids)}
+    annotations = [a for a in annotations if a["category_id"] in columns]
+    results = [r for r in results if r["category_id"] in columns]
+    truths = Truths(
+        *_keys(annotations, columns),
+        np.array([a["area"] for a in annotations], dtype=np.float64),
+        np.array([bool(a.get("iscrowd", 0)) for a in annotations], dtype=bool),
+    )
+    scores = np.array([r["score"] for r in results], dtype=np.float64)
+    detections = Detections(*_keys(results, columns), np.zeros(len(results)), scores)
+    rank = rank_detections(detections)
+    kept = np.flatnonzero(rank < max_detections)
+    results = [results[i] for i in kept]
+    area = np.array(_areas(results, task), dtype=np.float64)
+    detections = Detections(*(part[kept] for part in detections))._replace(area=area)
+    if task == "bbox":
+        pairs = box_pairs(truths, _boxes(annotations), detections, _boxes(results))
+    else:
+        masks = [[entry["segmentation"] for entry in side] for side in (annotations, results)]
+        pairs = mask_pairs(truths, masks[0], detections, masks[1])
+    matches = match_detections(truths, detections, pairs, rank[kept])
+    beyond = len(rank) - len(kept)
+    return MatchedResults(truths, detections, rank[kept], pairs, matches, beyond)
+
+
+def _keys(
+    entries: Sequence[Mapping[str, Any]], columns: Mapping[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) image ids and (N,) positions of the categories."""
+    images = np.array([entry["image_id"] for entry in entries], dtype=np.int64)
+    categories = [columns[entry["category_id"]] for entry in entries]
+    return images, np.array(categories, dtype=np.int64)
+
+
+def _boxes(entries: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    return np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
+
+
+def _areas(results: Sequence[Mapping[str, Any]], task: Task) -> list[float]:
+    """Pixels of the box for ``"bbox"``, of the mask for ``"segm"``."""
+    if task == "bbox":
+        return [result["bbox"][2] * result["bbox"][3] for result in results]
+    from pycocotools import mask as coco_mask
+
+    # One by one: pycocotools overflows on lists of more than 255 masks.
+    return [float(coco_mask.area(result["segmentation"])) for result in results]
+
+
+def precision_scores(
+    matched: MatchedResults, names: Sequence[str], max_detections: int = 100
+) -> Scores:
+    """AP and AR in percent, of all and by area range; ``AR1`` from one detection per image.
+
+    Undefined numbers, which pycocotools gives as -1, are NaN; notes say why.
+    """
+    curves = precision_recall(matched.truths, matched.detections, matched.matches, len(names))
+    summary = {
+        "AP": _mean(curves.precision[:, 0]),
+        "AP50": _mean(curves.precision[:, 0, _threshold(0.5)]),
+        "AP75": _mean(curves.precision[:, 0, _threshold(0.75)]),
+    }
+    ranges = list(AREA_RANGES)
+    for place, key in enumerate(ranges[1:], start=1):
+        summary[f"AP{key}"] = _mean(curves.precision[:, place])
+    for limit in sorted({1, 10, max_detections}):
+        summary[f"AR{limit}"] = _mean(_recall_within(matched, curves, limit))
+    for place, key in enumerate(ranges[1:], start=1):
+        summary[f"AR{key}"] = _mean(curves.recall[:, place])
+    per_category = {
+        name: {
+            "AP": _mean(curves.precision[row, 0]),
+            "AP50": _mean(curves.precision[row, 0, _threshold(0.5)]),
+            "AP75": _mean(curves.precision[row, 0, _threshold(0.75)]),
+            f"AR{max_detections}": _mean(curves.recall[row, 0]),
+            "truths": float(curves.truths[row, 0]),
+            "predictions": float((matched.detections.category == row).sum()),
+        }
+        for row, name in enumerate(names)
+    }
+    notes = explain(matched, curves, max_detections)
+    return Scores(summary=summary, per_category=per_category, notes=notes)
+
+
+def _threshold(iou: float) -> int:
+    return int(np.argmin(np.abs(IOU_THRESHOLDS - iou)))
+
+
+def _recall_within(matched: MatchedResults, curves: Precision, limit: int) -> np.ndarray:
+    """(K, T) recall, areas of all sizes, by the first ``limit`` detections of image and category.
+
+    Matching is greedy: what the first ones take does not depend on those that follow.
+    """
+    hits = np.zeros((len(curves.truths), len(IOU_THRESHOLDS)))
+    chosen = matched.rank < limit
+    right = matched.matches.matched[chosen, 0] & ~matched.matches.ignored[chosen, 0]
+    np.add.at(hits, matched.detections.category[chosen], right)
+    total = curves.truths[:, :1]
+    return np.divide(hits, total, out=np.full_like(hits, np.nan), where=total > 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Over what is defined, in percent."""
+    defined = values[~np.isnan(values)]
+    return float(100 * defined.mean()) if defined.size else float("nan")
+
+
+def explain(matched: MatchedResults, curves: Precision, max_detections: int) -> list[str]:
+    """Why numbers are undefined or 0: how many predictions fell where."""
+    notes = []
+    detections, truths = matched.detections, matched.truths
+    total = len(detections.score)
+    predicted_in_range = (~outside_ranges(detections.area)).sum(axis=0)
+    for place, key in enumerate(AREA_RANGES):
+        if curves.truths[:, place].any():
+            continue
+        what = "object" if key == "all" else f"object of the area range {key!r}"
+        suffix = "" if key == "all" else key
+        notes.append(
+            f"AP{suffix} is undefined (NaN; pycocotools prints -1): the truth has no {what} that "
+            f"is not a crowd; {predicted_in_range[place]} of {total} predictions are of that size."
+        )
+    if matched.beyond_limit:
+        notes.append(
+            f"{matched.beyond_limit} predictions are beyond the first {max_detections} of their "
+            "image and category and do not count."
+        )
+    right = matched.matches.matched[:, 0, 0] & ~matched.matches.ignored[:, 0, 0]
+    if curves.truths[:, 0].any() and not right.any():
+        notes.append(_explain_zero(truths, detections, matched.pairs))
+    return notes
+
+
+def _explain_zero(truths: Truths, detections: Detections, pairs: Pairs) -> str:
+    total = len(detections.score)
+    if not total:
+        return (
+            "AP is 0: nothing was predicted. Scores below the threshold of the model are not "
+            "predicted (MODEL.ROI_HEADS.SCORE_THRESH_TEST); training longer usually helps."
+        )
+    images = np.isin(detections.image, truths.image)
+    keys = [side.image * (1 << 20) + side.category for side in (truths, detections)]
+    same = np.isin(keys[1], keys[0])
+    near = np.zeros(total, dtype=bool)
+    near[pairs.detection] = True
+    return (
+        f"AP is 0: of {total} predictions, {(~images).sum()} fell on images without objects, "
+        f"{(images & ~same).sum()} on images without an object of their category, "
+        f"{(same & ~near).sum()} overlap every object of their category by an IoU below 0.5, "
+        f"{near.sum()} lie on crowds or objects that others took."
+    )

@@ -1,0 +1,98 @@
+"""AP of a COCO result JSON against a COCO instances JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from seg_projects.errors import UserError
+from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
+from seg_projects.evaluation.scores import Problems, Scores
+
+
+def evaluate_instance_files(
+    truth: Path, predictions: Path, *, task: str | None = None, max_detections: int = 100
+) -> Scores:
+    """AP and AR of the results in ``predictions``.
+
+    Args:
+        truth: a COCO instances JSON.
+        predictions: a COCO result JSON: a list of boxes or masks with scores.
+        task: ``"bbox"`` or ``"segm"``; None for masks where the first result has one.
+        max_detections: so many per image and category count.
+
+    Raises:
+        UserError: a file is missing or of another format, or results do not fit; they are named.
+    """
+    if max_detections < 1:
+        raise UserError(f"max_detections={max_detections}: at least one has to count.")
+    content, results = _read(truth), _read(predictions)
+    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= set(content):
+        raise UserError(f"{truth} is not a COCO instances file: images, annotations, categories.")
+    if not isinstance(results, list):
+        raise UserError(f"{predictions} is not a COCO result file, which is a list.")
+    if task is None:
+        task = "segm" if results and results[0].get("segmentation") else "bbox"
+    images = {image["id"]: image for image in content["images"]}
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    known = {category["id"] for category in categories}
+    problems = Problems()
+    needed = "segmentation" if task == "segm" else "bbox"
+    for place, result in enumerate(results):
+        if sentence := _problem(result, images, known, needed):
+            problems.add(f"result {place}", sentence)
+    problems.raise_if_any(f"{predictions} against {truth}")
+    annotations = content["annotations"]
+    if task == "segm":
+        results = [_with_rle(result, images) for result in results]
+        annotations = [_with_rle(annotation, images) for annotation in annotations]
+    matched = match_results(
+        annotations, results, [c["id"] for c in categories], cast("Task", task), max_detections
+    )
+    return precision_scores(matched, [c["name"] for c in categories], max_detections)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}.") from error
+
+
+def _problem(
+    result: Mapping[str, Any], images: Mapping[int, Any], categories: set[int], needed: str
+) -> str:
+    """What is wrong with one result, "" where nothing is."""
+    if lacking := [k for k in ("image_id", "category_id", "score", needed) if k not in result]:
+        return f"has no {lacking[0]!r}"
+    if result["image_id"] not in images:
+        return f"is on image {result['image_id']!r}, which the truth does not list"
+    if result["category_id"] not in categories:
+        return f"has category {result['category_id']!r}, which the truth does not list"
+    if result["score"] != result["score"]:
+        return "has the score NaN"
+    if needed == "bbox":
+        return "" if len(result["bbox"]) == 4 else f"has the box {result['bbox']!r}"
+    image, mask = images[result["image_id"]], result["segmentation"]
+    size = [image["height"], image["width"]]
+    if isinstance(mask, dict) and list(mask["size"]) != size:
+        return f"has a mask of the size {list(mask['size'])}, its image {size}"
+    return ""
+
+
+def _with_rle(entry: Mapping[str, Any], images: Mapping[int, Any]) -> dict[str, Any]:
+    """The entry with its polygons or uncompressed counts as one compressed RLE."""
+    from pycocotools import mask as coco_mask
+
+    mask, image = entry["segmentation"], images[entry["image_id"]]
+    if isinstance(mask, list):
+        parts = coco_mask.frPyObjects(mask, image["height"], image["width"])
+        return {**entry, "segmentation": coco_mask.merge(parts)}
+    if isinstance(mask["counts"], list):
+        rle = coco_mask.frPyObjects(mask, image["height"], image["width"])
+        return {**entry, "segmentation": rle}
+    return dict(entry)

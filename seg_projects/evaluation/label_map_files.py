@@ -1,0 +1,151 @@
+"""Semantic scores of two folders of label maps with equal file names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
+
+from seg_projects.errors import UserError
+from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_miou
+from seg_projects.evaluation.confusion import class_scores, confusion_matrix, mean_scores
+from seg_projects.evaluation.scores import Problems, Scores
+
+SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".npy"}
+
+
+class LabelMapPair(NamedTuple):
+    """The label maps of one image."""
+
+    name: str
+    truth: Path
+    predicted: Path
+
+
+def read_label_map(path: Path) -> np.ndarray:
+    """The (H, W) integer labels of a one-channel image (of a palette: the index) or .npy file.
+
+    Raises:
+        UserError: it cannot be read, or has colours instead of labels.
+    """
+    try:
+        if path.suffix == ".npy":
+            labels = np.load(path, allow_pickle=False)
+        else:
+            with Image.open(path) as image:
+                labels = np.asarray(image)
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise UserError(f"The label map {path} cannot be read: {error}.") from error
+    if labels.ndim != 2 or labels.dtype.kind not in "iub":
+        raise UserError(
+            f"The label map {path} has the shape {labels.shape} and the type {labels.dtype}; "
+            "labels are one whole number per pixel."
+        )
+    return labels
+
+
+def pair_label_maps(truth: Path, predictions: Path) -> list[LabelMapPair]:
+    """The files of both folders by their names without suffix, in the order of names.
+
+    Raises:
+        UserError: a folder is missing or empty, or a file has no counterpart; all are named.
+    """
+    by_name = []
+    for folder in (truth, predictions):
+        if not folder.is_dir():
+            raise UserError(f"The folder {folder} does not exist.")
+        files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES]
+        by_name.append({p.relative_to(folder).with_suffix("").as_posix(): p for p in files})
+    true_files, predicted_files = by_name
+    problems = Problems()
+    for name in sorted(true_files.keys() - predicted_files.keys()):
+        problems.add(str(true_files[name]), f"has no counterpart in {predictions}")
+    for name in sorted(predicted_files.keys() - true_files.keys()):
+        problems.add(str(predicted_files[name]), f"has no counterpart in {truth}")
+    problems.raise_if_any(f"{predictions} against {truth}")
+    if not true_files:
+        raise UserError(f"No label map ({', '.join(sorted(SUFFIXES))}) in {truth}.")
+    return [LabelMapPair(n, true_files[n], predicted_files[n]) for n in sorted(true_files)]
+
+
+def evaluate_label_maps(
+    truth: Path,
+    predictions: Path,
+    names: Sequence[str],
+    *,
+    ignore_label: int,
+    bootstrap: int = 0,
+) -> Scores:
+    """Scores of the folder ``predictions`` against ``truth``, from one confusion matrix.
+
+    Args:
+        truth: folder of label maps, labels in [0, K) or ``ignore_label``.
+        predictions: folder of label maps of the same names and sizes, labels in [0, K).
+        names: the K classes.
+        ignore_label: pixels of the truth that count nowhere.
+        bootstrap: number of drawn data sets; ``mIoU_low`` and ``mIoU_high`` enclose 95 % of
+            their mIoUs. None are drawn for 0.
+
+    Raises:
+        UserError: maps cannot be compared; all of them are named.
+    """
+    pairs = pair_label_maps(truth, predictions)
+    problems = Problems()
+    total = np.zeros((len(names), len(names)), dtype=np.int64)
+    pixels = []
+    for pair in tqdm(pairs, desc="labels", unit="image", disable=None):
+        try:
+            true_labels = read_label_map(pair.truth)
+            labels = read_label_map(pair.predicted)
+            _check_labels(true_labels, labels, len(names), ignore_label)
+            valid = np.where(true_labels == ignore_label, -1, true_labels.astype(np.int64))
+            matrix = confusion_matrix(valid, labels, len(names))
+            total += matrix
+            pixels.append(np.stack((matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))))
+        except ValueError as error:
+            problems.add(str(pair.predicted), str(error))
+    problems.raise_if_any(f"{predictions} against {truth}")
+    scores = label_scores(total, names)
+    if bootstrap:
+        draws = draw_images(len(pixels), bootstrap)
+        low, high = interval(sampled_miou(np.stack(pixels), draws))
+        scores.summary.update(mIoU_low=low, mIoU_high=high)
+    return scores
+
+
+def _check_labels(truth: np.ndarray, labels: np.ndarray, classes: int, ignore_label: int) -> None:
+    if truth.shape != labels.shape:
+        raise UserError(f"has the size {labels.shape}, the truth {truth.shape}")
+    judged = truth != ignore_label
+    for side, values in (("truth", truth[judged]), ("prediction", labels[judged])):
+        if values.size and (values.min() < 0 or values.max() >= classes):
+            wrong = np.unique(values[(values < 0) | (values >= classes)]).tolist()
+            raise UserError(
+                f"the {side} has the unknown categories {wrong}; {classes} are named, "
+                f"{ignore_label} is ignored"
+            )
+
+
+def label_scores(confusion: np.ndarray, names: Sequence[str]) -> Scores:
+    """All scores of a (K, K) confusion matrix, with notes on classes that are absent."""
+    per_class = class_scores(confusion)
+    absent = confusion.sum(axis=1) == 0
+    predicted = absent & (confusion.sum(axis=0) > 0)
+    notes = []
+    if predicted.any():
+        invented = [name for name, p in zip(names, predicted, strict=True) if p]
+        notes.append(
+            f"predicted, though absent from the truth: {', '.join(invented)}. mIoU leaves them "
+            "out; mIoU_union counts them as 0."
+        )
+    if absent.all():
+        notes.append("The truth labels no pixel: every score is undefined (NaN).")
+    rows = {
+        name: {key: float(values[row]) for key, values in per_class.items()}
+        for row, name in enumerate(names)
+    }
+    return Scores(summary=mean_scores(confusion), per_category=rows, notes=notes)

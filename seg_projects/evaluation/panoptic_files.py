@@ -1,0 +1,233 @@
+"""Panoptic quality of files in the COCO panoptic format: a JSON and a folder of PNGs a side."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from seg_projects.data.datasets.panoptic import read_panoptic_json
+from seg_projects.data.panoptic_ids import read_panoptic_ids
+from seg_projects.errors import UserError
+from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_pq
+from seg_projects.evaluation.panoptic_quality import (
+    VOID,
+    PanopticCounts,
+    match_segments,
+    mean_quality,
+    pair_histogram,
+    panoptic_quality,
+    segment_pairs,
+    total_counts,
+)
+from seg_projects.evaluation.scores import Problems, Scores
+
+logger = logging.getLogger(__name__)
+
+
+class PanopticFolder(NamedTuple):
+    """One side of the comparison."""
+
+    json_file: Path
+    masks: Path
+    annotations: dict[int, dict[str, Any]]  # by image id
+    categories: list[dict[str, Any]]  # in the order of their ids
+
+    def names(self) -> list[str]:
+        """Category names, in the order of ``categories``."""
+        return [category["name"] for category in self.categories]
+
+    def is_thing(self) -> np.ndarray:
+        """(C,) bool, in the order of ``categories``."""
+        return np.array([bool(category["isthing"]) for category in self.categories], dtype=bool)
+
+
+def open_panoptic_folder(
+    json_file: Path, masks: Path, categories: list[dict[str, Any]] | None = None
+) -> PanopticFolder:
+    """Reads the JSON; ``categories`` are those of the truth where the file is a prediction.
+
+    Raises:
+        UserError: a path is missing, or the JSON is not of this format.
+    """
+    for path in (json_file, masks):
+        if not path.exists():
+            raise UserError(f"{path} does not exist.")
+    required = ("annotations", "categories") if categories is None else ("annotations",)
+    content = read_panoptic_json(json_file, required)
+    annotations = {a["image_id"]: a for a in content["annotations"]}
+    if len(annotations) < len(content["annotations"]):
+        twice = len(content["annotations"]) - len(annotations)
+        raise UserError(f"{json_file} annotates {twice} image id(s) more than once.")
+    if categories is None:
+        categories = sorted(content["categories"], key=lambda category: category["id"])
+    return PanopticFolder(json_file, masks, annotations, categories)
+
+
+class PanopticFileCounts(NamedTuple):
+    """The state of PQ per image, and what the files' fields disagree with."""
+
+    image_ids: list[int]
+    counts: list[PanopticCounts]
+    notes: list[str]
+
+
+def count_panoptic_files(truth: PanopticFolder, predicted: PanopticFolder) -> PanopticFileCounts:
+    """Matches the segments of every annotated image of ``truth``.
+
+    Raises:
+        UserError: images cannot be compared; all of them are named.
+    """
+    column = {c["id"]: i for i, c in enumerate(truth.categories)}
+    problems, areas = Problems(), _AreaCheck()
+    for extra in sorted(predicted.annotations.keys() - truth.annotations.keys()):
+        problems.add(f"image {extra}", f"is predicted, but not in {truth.json_file}")
+    image_ids, counts = [], []
+    for image_id in tqdm(sorted(truth.annotations), desc="PQ", unit="image", disable=None):
+        if image_id not in predicted.annotations:
+            problems.add(f"image {image_id}", f"has no annotation in {predicted.json_file}")
+            continue
+        sides = [(side, side.annotations[image_id]) for side in (truth, predicted)]
+        try:
+            ids = [read_panoptic_ids(side.masks / a["file_name"]) for side, a in sides]
+            histogram = pair_histogram(*ids)
+        except ValueError as error:
+            problems.add(f"image {image_id}", str(error))
+            continue
+        found = [
+            (side, annotation, _areas(side_ids, histogram.pixels))
+            for (side, annotation), side_ids in zip(sides, histogram[:2], strict=True)
+        ]
+        wrong = list(_segment_problems(found, column))
+        for name, sentence in wrong:
+            problems.add(name, sentence)
+        if wrong:
+            continue
+        for side, annotation, pixels in found:
+            areas.add(side.json_file, annotation, pixels)
+        listed, found_segments = (annotation["segments_info"] for _, annotation in sides)
+        pairs = segment_pairs(histogram, listed, found_segments, column)
+        image_ids.append(image_id)
+        counts.append(match_segments(pairs, pairs.overlaps.iou, len(column)))
+    problems.raise_if_any(f"{predicted.json_file} against {truth.json_file}")
+    return PanopticFileCounts(image_ids, counts, areas.notes())
+
+
+def _areas(ids: np.ndarray, pixels: np.ndarray) -> dict[int, int]:
+    """Pixels of each id of a map that is given in runs."""
+    present, index = np.unique(ids, return_inverse=True)
+    totals = np.bincount(index.reshape(-1), weights=pixels, minlength=len(present))
+    return dict(zip(present.tolist(), totals.astype(np.int64).tolist(), strict=True))
+
+
+def _segment_problems(
+    found: Sequence[tuple[PanopticFolder, Mapping[str, Any], Mapping[int, int]]],
+    column: Mapping[int, int],
+) -> Iterator[tuple[str, str]]:
+    """(file name, sentence) for every way in which a list of segments and its PNG disagree."""
+    for side, annotation, areas in found:
+        name = str(side.masks / annotation["file_name"])
+        listed: set[int] = set()
+        for segment in annotation["segments_info"]:
+            if segment["id"] in listed:
+                yield name, f"segments overlap: id {segment['id']} is listed twice"
+            listed.add(segment["id"])
+            if segment["category_id"] not in column:
+                yield (
+                    name,
+                    f"segment {segment['id']} has category {segment['category_id']!r}, "
+                    "which the truth does not list",
+                )
+        if VOID in listed and side is found[0][0]:
+            yield name, f"a segment of the truth has the id {VOID}, which means void"
+        if missing := sorted(listed - areas.keys() - {VOID}):
+            yield name, f"missing: listed segments without a pixel: {missing}"
+        if unlisted := sorted(areas.keys() - listed - {VOID}):
+            yield name, f"ids in the PNG that no segment lists: {unlisted}"
+
+
+class _AreaCheck:
+    """Compares ``area`` fields, which nothing here relies on, with pixels."""
+
+    def __init__(self) -> None:
+        self.wrong: dict[Path, int] = {}
+        self.first: dict[Path, str] = {}
+
+    def add(self, file: Path, annotation: Mapping[str, Any], areas: Mapping[int, int]) -> None:
+        for segment in annotation["segments_info"]:
+            pixels = areas[segment["id"]]
+            if segment.get("area", pixels) == pixels:
+                continue
+            self.wrong[file] = self.wrong.get(file, 0) + 1
+            self.first.setdefault(
+                file,
+                f"segment {segment['id']} of {annotation['file_name']}: {segment['area']} against "
+                f"{pixels} pixels",
+            )
+
+    def notes(self) -> list[str]:
+        return [
+            f"{file}: the `area` of {count} segment(s) disagrees with the PNG (first: "
+            f"{self.first[file]}). Areas were counted from pixels; tools that trust the field, "
+            "such as panopticapi, give another PQ."
+            for file, count in self.wrong.items()
+        ]
+
+
+def panoptic_scores(
+    counts: PanopticCounts, names: Sequence[str], is_thing: np.ndarray, notes: Sequence[str] = ()
+) -> Scores:
+    """PQ, SQ, RQ of all, thing (``_th``) and stuff (``_st``) categories, and one by one."""
+    quality = panoptic_quality(counts)
+    summary: dict[str, float] = {}
+    for suffix, chosen in (("", np.ones_like(is_thing)), ("_th", is_thing), ("_st", ~is_thing)):
+        means = zip(("PQ", "SQ", "RQ"), mean_quality(quality, chosen), strict=True)
+        summary |= {f"{key}{suffix}": value for key, value in means}
+    notes = list(notes)
+    for suffix, what in (("", "No segment"), ("_th", "No thing"), ("_st", "No stuff")):
+        if np.isnan(summary[f"PQ{suffix}"]):
+            notes.append(f"{what} occurs in truth or prediction: PQ{suffix} is undefined (NaN).")
+    columns = {
+        "PQ": quality.pq,
+        "SQ": quality.sq,
+        "RQ": quality.rq,
+        "TP": counts.true_positives,
+        "FP": counts.false_positives,
+        "FN": counts.false_negatives,
+    }
+    per_category = {
+        name: {key: float(values[row]) for key, values in columns.items()}
+        for row, name in enumerate(names)
+    }
+    return Scores(summary=summary, per_category=per_category, notes=notes)
+
+
+def evaluate_panoptic_files(
+    truth_json: Path,
+    truth_masks: Path,
+    predicted_json: Path,
+    predicted_masks: Path,
+    *,
+    bootstrap: int = 0,
+) -> Scores:
+    """PQ of two JSON files with their folders of PNGs, areas counted from pixels.
+
+    With ``bootstrap`` drawn data sets, ``PQ_low`` and ``PQ_high`` enclose 95 % of their PQs.
+
+    Raises:
+        UserError: a file is missing or wrong, or images cannot be compared; they are named.
+    """
+    truth = open_panoptic_folder(truth_json, truth_masks)
+    predicted = open_panoptic_folder(predicted_json, predicted_masks, truth.categories)
+    state = count_panoptic_files(truth, predicted)
+    total = total_counts(state.counts, len(truth.categories))
+    scores = panoptic_scores(total, truth.names(), truth.is_thing(), state.notes)
+    if bootstrap and state.counts:
+        draws = draw_images(len(state.counts), bootstrap)
+        low, high = interval(sampled_pq(state.counts, draws))
+        scores.summary.update(PQ_low=low, PQ_high=high)
+    return scores

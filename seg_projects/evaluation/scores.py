@@ -1,0 +1,119 @@
+"""The numbers of one evaluation: printed, written as JSON or CSV, compared with thresholds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from seg_projects.errors import UserError
+from seg_projects.files import write_atomically, write_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Metrics by name, in percent unless the name says otherwise; NaN where undefined."""
+
+    summary: dict[str, float]
+    per_category: dict[str, dict[str, float]]  # category name -> metrics
+    notes: list[str] = field(default_factory=list)  # what a reader of the numbers should know
+
+
+def format_scores(scores: Scores) -> str:
+    """Two tables, all categories together and one by one, then the notes."""
+    from tabulate import tabulate
+
+    parts = [_table(tabulate, [("all", scores.summary)])]
+    if scores.per_category:
+        parts.append(_table(tabulate, list(scores.per_category.items())))
+    parts += [f"note: {note}" for note in scores.notes]
+    return "\n\n".join(parts)
+
+
+def _table(tabulate: object, rows: Sequence[tuple[str, Mapping[str, float]]]) -> str:
+    assert callable(tabulate)
+    columns = list(rows[0][1])
+    cells = [(name, *(values[column] for column in columns)) for name, values in rows]
+    return str(tabulate(cells, headers=("", *columns), tablefmt="pipe", floatfmt=".3f"))
+
+
+def write_scores_json(path: Path, scores: Scores) -> None:
+    """``{"summary": {...}, "per_category": {...}, "notes": [...]}``; null where undefined."""
+    content = {
+        "summary": _without_nan(scores.summary),
+        "per_category": {n: _without_nan(v) for n, v in scores.per_category.items()},
+        "notes": scores.notes,
+    }
+    write_json(path, content)
+
+
+def write_scores_csv(path: Path, scores: Scores) -> None:
+    """Lines of category, metric, value; the category of the summary is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("category", "metric", "value"))
+    for name, metrics in {"": scores.summary, **scores.per_category}.items():
+        writer.writerows((name, metric, repr(float(v))) for metric, v in metrics.items())
+    write_atomically(path, text.getvalue().encode())
+
+
+def _without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    # NaN is no JSON.
+    return {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()}
+
+
+def parse_threshold(text: str) -> tuple[str, float]:
+    """``"PQ=40"`` as ("PQ", 40.0).
+
+    Raises:
+        UserError: it has another form.
+    """
+    metric, _, value = text.partition("=")
+    try:
+        return metric.strip(), float(value)
+    except ValueError:
+        raise UserError(f"--fail-under {text!r} is not of the form METRIC=NUMBER: PQ=40.") from None
+
+
+def unmet_thresholds(scores: Scores, thresholds: Sequence[tuple[str, float]]) -> list[str]:
+    """A sentence for every metric of the summary that is below its minimum, or undefined.
+
+    Raises:
+        UserError: a metric is not in the summary.
+    """
+    sentences = []
+    for metric, minimum in thresholds:
+        if metric not in scores.summary:
+            raise UserError(
+                f"--fail-under names the metric {metric!r}; there are {', '.join(scores.summary)}."
+            )
+        value = scores.summary[metric]
+        if not value >= minimum:  # so that NaN fails
+            sentences.append(f"{metric} is {value:.3f}, below the required {minimum:g}.")
+    return sentences
+
+
+class Problems:
+    """Wrong inputs, collected so that all of them are named at once."""
+
+    LISTED = 20
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def add(self, name: str, sentence: str) -> None:
+        """Notes what is wrong with the file or image ``name``."""
+        self.sentences.append(f"{name}: {sentence}")
+
+    def raise_if_any(self, what: str) -> None:
+        """Raises a UserError that lists the first of them."""
+        if not self.sentences:
+            return
+        shown = self.sentences[: self.LISTED]
+        if rest := len(self.sentences) - len(shown):
+            shown = [*shown, f"... and {rest} more"]
+        lines = "\n  ".join(shown)
+        raise UserError(f"{what}: {len(self.sentences)} problem(s), nothing is scored.\n  {lines}")

@@ -1,0 +1,219 @@
+"""AP and AR against pycocotools: real files, and drawn cases with ties, crowds and nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from seg_projects.errors import UserError
+from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
+from seg_projects.evaluation.instance_files import evaluate_instance_files
+from seg_projects.evaluation.scores import Scores
+
+KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
+IMAGES = [{"id": i, "height": 200, "width": 200} for i in (2, 5, 9)]
+
+
+def _pycocotools(
+    truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]], task: Task
+) -> COCOeval:
+    """Their evaluation, the results with the areas that ``loadRes`` gives them."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco, found = COCO(), COCO()
+        coco.dataset = dict(truth)
+        coco.createIndex()
+        areas = [
+            r["bbox"][2] * r["bbox"][3]
+            if task == "bbox"
+            else float(coco_mask.area(r["segmentation"]))
+            for r in results
+        ]
+        annotations = [
+            {**r, "id": n, "iscrowd": 0, "area": area}
+            for n, (r, area) in enumerate(zip(results, areas, strict=True), start=1)
+        ]
+        found.dataset = {**truth, "annotations": annotations}
+        found.createIndex()
+        evaluation = COCOeval(coco, found, task)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+def _check_equal(scores: Scores, evaluation: COCOeval) -> None:
+    expected = np.where(evaluation.stats < 0, np.nan, 100 * evaluation.stats)
+    got = [scores.summary[key] for key in KEYS]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10)  # percent: 1e-12 of the whole
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    for column, metrics in enumerate(scores.per_category.values()):
+        theirs = precision[:, :, column]
+        mean = 100 * theirs.mean() if (theirs > -1).all() else np.nan
+        np.testing.assert_allclose(metrics["AP"], mean, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [("segm", (0.320, 0.562, 0.299)), ("bbox", (0.505, 0.697, 0.573))],
+)
+def test_equals_pycocotools_on_coco_s_own_example(
+    shared_data: Path, task: Task, expected: tuple[float, ...]
+) -> None:
+    folder = shared_data / "coco_eval_reference"
+    truth = folder / "instances_val2014_100.json"
+    found = folder / f"instances_val2014_fake{task}100_results.json"
+    scores = evaluate_instance_files(truth, found)
+    assert [round(scores.summary[k] / 100, 3) for k in KEYS[:3]] == list(expected)
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(truth))
+        evaluation = COCOeval(coco, coco.loadRes(str(found)), task)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    _check_equal(scores, evaluation)
+
+
+# Few distinct places and scores, so that ties of IoU and of score are common; sides from 0 to 120
+# pixels fall into all area ranges.
+boxes = st.tuples(
+    st.sampled_from([0, 5, 40]),
+    st.sampled_from([0, 5, 40]),
+    st.sampled_from([0, 1, 20, 32, 60, 96, 120]),
+    st.sampled_from([1, 20, 32, 60, 96, 120]),
+)
+places = st.tuples(st.sampled_from([2, 5, 9]), st.sampled_from([3, 7]), boxes)
+truth_lists = st.lists(st.tuples(places, st.sampled_from([0, 0, 0, 1])), max_size=12)
+result_lists = st.lists(st.tuples(places, st.sampled_from([0.1, 0.5, 0.5, 0.9])), max_size=20)
+
+
+def _rle(box: tuple[int, int, int, int]) -> dict[str, Any]:
+    x, y, width, height = box
+    mask = np.zeros((200, 200), dtype=np.uint8, order="F")
+    mask[y : y + height, x : x + width] = 1
+    return coco_mask.encode(mask)
+
+
+def _entry(place: Any, task: Task) -> dict[str, Any]:
+    image, category, box = place
+    entry = {"image_id": image, "category_id": category, "bbox": list(map(float, box))}
+    return entry | {"segmentation": _rle(box)} if task == "segm" else entry
+
+
+@pytest.mark.parametrize("task", ["bbox", "segm"])
+def test_equals_pycocotools_on_drawn_cases(task: Task) -> None:
+    @settings(max_examples=150, deadline=None)
+    @given(truth_lists, result_lists)
+    def check(truth: list[Any], found: list[Any]) -> None:
+        annotations = [
+            {**_entry(place, task), "id": n, "iscrowd": crowd, "area": place[2][2] * place[2][3]}
+            for n, (place, crowd) in enumerate(truth, start=1)
+        ]
+        results = [{**_entry(place, task), "score": score} for place, score in found]
+        content = {"images": IMAGES, "annotations": annotations, "categories": CATEGORIES}
+        matched = match_results(annotations, results, [3, 7], task)
+        scores = precision_scores(matched, ["cat", "dog"])
+        _check_equal(scores, _pycocotools(content, results, task))
+
+    check()
+
+
+def _scores(truth: list[Any], found: list[Any], limit: int = 100) -> Scores:
+    """Of boxes of cats in image 2: ``truth`` of (box, id), ``found`` of (box, score)."""
+    annotations = [
+        {"image_id": 2, "category_id": 3, "bbox": box, "id": id_, "area": box[2] * box[3]}
+        for box, id_ in truth
+    ]
+    results = [
+        {"image_id": 2, "category_id": 3, "bbox": box, "score": score} for box, score in found
+    ]
+    matched = match_results(annotations, results, [3], "bbox", limit)
+    return precision_scores(matched, ["cat"], limit)
+
+
+BOX, OTHER = [0.0, 0.0, 50.0, 50.0], [90.0, 90.0, 50.0, 50.0]
+
+
+def test_an_annotation_may_have_the_id_0() -> None:
+    # pycocotools takes a match with the id 0 for none, and counts the detection as wrong.
+    assert _scores([(BOX, 0)], [(BOX, 0.9)]).summary["AP"] == pytest.approx(100)
+
+
+def test_inputs_are_left_as_they_are() -> None:
+    annotations = [{"image_id": 2, "category_id": 3, "bbox": BOX, "area": 2500.0, "id": 1}]
+    results = [{"image_id": 2, "category_id": 3, "bbox": BOX, "score": 0.5}]
+    before = json.dumps([annotations, results])
+    match_results(annotations, results, [3], "bbox")
+    assert json.dumps([annotations, results]) == before
+
+
+@pytest.mark.parametrize(("limit", "recall"), [(1, 0), (2, 100), (300, 100)])
+def test_detections_per_image_are_limited(limit: int, recall: float) -> None:
+    # The right one has the lower score.
+    scores = _scores([(BOX, 1)], [(OTHER, 0.9), (BOX, 0.8)], limit)
+    assert scores.summary[f"AR{limit}"] == recall
+    assert ("1 predictions are beyond the first 1" in "".join(scores.notes)) == (limit == 1)
+
+
+def test_no_prediction_is_0_with_a_word() -> None:
+    scores = _scores([(BOX, 1)], [])
+    assert (scores.summary["AP"], scores.summary["AR100"]) == (0, 0)
+    assert "AP is 0: nothing was predicted" in scores.notes[-1]
+
+
+def test_a_range_without_objects_is_nan_with_a_word() -> None:
+    # 50 x 50 is medium; the 10 x 10 prediction is small.
+    scores = _scores([(BOX, 1)], [(BOX, 0.9), ([0.0, 0.0, 10.0, 10.0], 0.5)])
+    assert np.isnan(scores.summary["APs"])
+    assert "APs is undefined (NaN; pycocotools prints -1)" in scores.notes[0]
+    assert "1 of 2 predictions are of that size" in scores.notes[0]
+
+
+def test_an_ap_of_0_says_where_predictions_fell() -> None:
+    annotations = [{"image_id": 2, "category_id": 3, "bbox": BOX, "id": 1, "area": 2500}]
+    places = [(2, 3, OTHER), (2, 7, BOX), (5, 3, BOX), (5, 3, BOX)]
+    results = [{"image_id": i, "category_id": c, "bbox": box, "score": 0.5} for i, c, box in places]
+    scores = precision_scores(match_results(annotations, results, [3, 7], "bbox"), ["cat", "dog"])
+    assert (
+        "of 4 predictions, 2 fell on images without objects, 1 on images without an object of"
+        " their category, 1 overlap every object" in scores.notes[-1]
+    )
+
+
+GOOD = {"image_id": 2, "category_id": 3, "score": 0.5, "bbox": BOX}
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({**GOOD, "image_id": 4}, "result 0: is on image 4, which the truth does not list"),
+        ({**GOOD, "category_id": 1}, "result 0: has category 1, which the truth does not list"),
+        ({**GOOD, "bbox": [1, 2]}, r"result 0: has the box \[1, 2\]"),
+        ({**GOOD, "score": float("nan")}, "result 0: has the score NaN"),
+        ({"image_id": 2, "category_id": 3, "score": 1}, "result 0: has no 'bbox'"),
+        (
+            {**GOOD, "segmentation": {"size": [3, 4], "counts": ""}},
+            r"result 0: has a mask of the size \[3, 4\], its image \[200, 200\]",
+        ),
+    ],
+)
+def test_results_that_do_not_fit_are_named(
+    tmp_path: Path, result: dict[str, Any], message: str
+) -> None:
+    truth = {"images": IMAGES, "annotations": [], "categories": CATEGORIES}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "found.json").write_text(json.dumps([result]))
+    with pytest.raises(UserError, match=message):
+        evaluate_instance_files(tmp_path / "truth.json", tmp_path / "found.json")

@@ -1,0 +1,59 @@
+"""Scores of a confusion matrix against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from seg_projects.evaluation.confusion import class_scores, confusion_matrix, mean_scores
+
+labels = hnp.arrays(np.uint8, (3, 4), elements=st.sampled_from([0, 1, 2, 255]))
+predicted = hnp.arrays(np.uint8, (3, 4), elements=st.integers(0, 2))
+
+
+@settings(max_examples=200, deadline=None)
+@given(labels, predicted)
+def test_class_scores_equal_the_definition_on_sets_of_pixels(
+    truth: np.ndarray, found: np.ndarray
+) -> None:
+    scores = class_scores(confusion_matrix(truth, found, 3))
+    judged = truth != 255
+    for label in range(3):
+        t, p = (truth == label), (found == label) & judged
+        hits = (t & p).sum()
+        pairs = {
+            "IoU": (hits, (t | p).sum()),
+            "Dice": (2 * hits, t.sum() + p.sum()),
+            "precision": (hits, p.sum()),
+            "recall": (hits, t.sum()),
+        }
+        for key, (part, whole) in pairs.items():
+            expected = 100 * part / whole if whole else np.nan
+            np.testing.assert_allclose(scores[key][label], expected)
+
+
+def test_means_of_a_matrix_by_hand() -> None:
+    # Class 0: 3 of 4 found; class 1: 1 of 2 found; class 2 is not in the truth, predicted once.
+    scores = mean_scores(np.array([[3, 1, 0], [0, 1, 1], [0, 0, 0]]))
+    assert scores["mIoU"] == pytest.approx((75 + 100 / 3) / 2)
+    # The invented class costs here, and only here.
+    assert scores["mIoU_union"] == pytest.approx((75 + 100 / 3 + 0) / 3)
+    assert scores["fwIoU"] == pytest.approx((75 * 4 + 100 / 3 * 2) / 6)
+    assert scores["mDice"] == pytest.approx((100 * 6 / 7 + 50) / 2)
+    assert scores["mACC"] == pytest.approx((75 + 50) / 2)
+    assert scores["pACC"] == pytest.approx(100 * 4 / 6)
+    # Observed 4 / 6; by chance (4 * 3 + 2 * 2 + 0 * 1) / 36 = 4 / 9.
+    assert scores["kappa"] == pytest.approx(100 * (4 / 6 - 4 / 9) / (1 - 4 / 9))
+
+
+def test_nothing_labelled_is_nan() -> None:
+    assert all(np.isnan(v) for v in mean_scores(np.zeros((2, 2), dtype=int)).values())
+
+
+def test_one_class_alone_is_perfect_and_kappa_undefined() -> None:
+    scores = mean_scores(np.array([[5]]))
+    assert (scores["mIoU"], scores["mIoU_union"], scores["pACC"]) == (100, 100, 100)
+    assert np.isnan(scores["kappa"])

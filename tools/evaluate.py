@@ -1,0 +1,121 @@
+#!/usr/bin/env python
+r"""Scores predictions that are files: no model, no config.
+
+python tools/evaluate.py panoptic --truth gt.json --truth-masks gt/ \
+    --predictions pred.json --prediction-masks pred/ --fail-under PQ=40
+python tools/evaluate.py instances --truth instances.json --predictions results.json
+python tools/evaluate.py semantic --truth labels/ --predictions predicted/ --classes road,sky
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from seg_projects.evaluation.scores import Scores
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """One sub-command per kind of files."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--truth", type=Path, required=True, metavar="PATH")
+    common.add_argument("--predictions", type=Path, required=True, metavar="PATH")
+    common.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here as JSON")
+    common.add_argument("--csv", type=Path, metavar="FILE", help="write the numbers here as CSV")
+    common.add_argument(
+        "--fail-under",
+        action="append",
+        default=[],
+        metavar="METRIC=NUMBER",
+        help="exit status 1 where METRIC is below NUMBER or undefined; repeatable",
+    )
+    drawn = argparse.ArgumentParser(add_help=False)
+    drawn.add_argument(
+        "--bootstrap",
+        type=int,
+        default=0,
+        metavar="SAMPLES",
+        help="95 %% intervals (PQ_low, PQ_high) from so many data sets drawn with replacement",
+    )
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    panoptic = kinds.add_parser(
+        "panoptic", parents=[common, drawn], help="COCO panoptic JSON and PNGs"
+    )
+    panoptic.add_argument("--truth-masks", type=Path, required=True, metavar="FOLDER")
+    panoptic.add_argument("--prediction-masks", type=Path, required=True, metavar="FOLDER")
+    instances = kinds.add_parser("instances", parents=[common], help="COCO result JSON")
+    instances.add_argument("--task", choices=("segm", "bbox"), help="default: what the file holds")
+    instances.add_argument(
+        "--max-detections", type=int, default=100, help="that count per image and category"
+    )
+    semantic = kinds.add_parser(
+        "semantic", parents=[common, drawn], help="two folders of label maps"
+    )
+    semantic.add_argument(
+        "--classes", required=True, metavar="NAME,NAME", help="names of the labels 0, 1, ..."
+    )
+    semantic.add_argument("--ignore-label", type=int, default=255, help="truth that is left out")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0, 1 where ``--fail-under`` is not met, 2 for a user's mistake."""
+    args = build_parser().parse_args(argv)
+    from seg_projects.errors import UserError
+    from seg_projects.evaluation import scores as results
+
+    try:
+        thresholds = [results.parse_threshold(text) for text in args.fail_under]
+        scores = _evaluate(args)
+        unmet = results.unmet_thresholds(scores, thresholds)
+        if args.json:
+            results.write_scores_json(args.json, scores)
+        if args.csv:
+            results.write_scores_csv(args.csv, scores)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(results.format_scores(scores))
+    for sentence in unmet:
+        print(f"failed: {sentence}", file=sys.stderr)
+    return 1 if unmet else 0
+
+
+def _evaluate(args: argparse.Namespace) -> Scores:
+    if args.kind == "panoptic":
+        from seg_projects.evaluation.panoptic_files import evaluate_panoptic_files
+
+        return evaluate_panoptic_files(
+            args.truth,
+            args.truth_masks,
+            args.predictions,
+            args.prediction_masks,
+            bootstrap=args.bootstrap,
+        )
+    if args.kind == "instances":
+        from seg_projects.evaluation.instance_files import evaluate_instance_files
+
+        return evaluate_instance_files(
+            args.truth, args.predictions, task=args.task, max_detections=args.max_detections
+        )
+    from seg_projects.evaluation.label_map_files import evaluate_label_maps
+
+    names = args.classes.split(",")
+    return evaluate_label_maps(
+        args.truth,
+        args.predictions,
+        names,
+        ignore_label=args.ignore_label,
+        bootstrap=args.bootstrap,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
