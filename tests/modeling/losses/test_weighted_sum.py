@@ -36,15 +36,13 @@ def test_ignored_pixels_change_nothing(name: str):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("num_classes", [2, 5])
-def test_gradient_descent_finds_the_labels(name: str, num_classes: int):
-    target = torch.arange(24).view(1, 4, 6) // 3 % num_classes
-    logits = torch.zeros(1, num_classes, 4, 6, requires_grad=True)
-    optimizer = torch.optim.Adam([logits], lr=0.1)
-    for _ in range(60):
-        optimizer.zero_grad()
-        LOSSES[name](logits, target, ignore_value=VOID).backward()
-        optimizer.step()
+def test_descent_finds_the_labels(name: str):
+    target = torch.arange(24).view(1, 4, 6) // 3 % 3
+    logits = torch.zeros(1, 3, 4, 6)
+    for _ in range(8):
+        logits.requires_grad_()
+        (gradient,) = torch.autograd.grad(LOSSES[name](logits, target, ignore_value=VOID), logits)
+        logits = logits.detach() - 0.3 * gradient.sign()
     # The boundary itself has the distance 0: the boundary loss teaches nothing there.
     share = 0.5 if "boundary" in name else 0.95
     assert (logits.argmax(dim=1) == target).float().mean() >= share
