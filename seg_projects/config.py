@@ -43,6 +43,9 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # Channels of UNetHead's steps, from coarse to fine, one fewer than IN_FEATURES; [] takes those
     # of the skips.
     cfg.MODEL.SEM_SEG_HEAD.DECODER_CHANNELS = []
+    # Auxiliary losses of these heads: [name of a map, weight] of maps that are also classified by
+    # themselves, in training alone; 0.4 is a usual weight.
+    cfg.MODEL.SEM_SEG_HEAD.AUXILIARY = []
 
     # build_unet_backbone: channels of the levels, whose maps are down0 (stride 1), down1 (2), ...
     cfg.MODEL.UNET = type(cfg)()
