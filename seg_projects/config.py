@@ -22,6 +22,41 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #                   thing segments of the PNGs are
     #   IMAGE_IDS       optional list: only these images
     cfg.DATASETS.PANOPTIC = []
+    # Data sets of label maps, declared likewise. Each entry is a dict with
+    #   NAME            the name for DATASETS.TRAIN / DATASETS.TEST
+    #   IMAGES, LABELS  folders; an image and its label map have the same name, less the suffix
+    #   CLASSES         list of the names of classes 0 to K - 1
+    #   VALUE_MAP       optional {value in the file: class}; without it values are classes
+    #   IGNORE_LABEL    optional value in the file of pixels that do not count (255)
+    #   STEMS           optional list: only the files of these names, less the suffix
+    cfg.DATASETS.SEMANTIC = []
 
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.
     cfg.SOLVER.OPTIMIZER = "SGD"
+
+    # The weighted sum that FCNHead, UNetHead and AttentionUNetHead learn from; an entry is
+    # [name, weight] or [name, weight, {option: value}], weight > 0. Names are those of LOSSES in
+    # seg_projects/modeling/losses/weighted_sum.py: of one class per pixel (softmax) cross_entropy,
+    # hard_pixel_cross_entropy, focal, dice, lovasz_softmax, boundary; of K independent questions
+    # sigmoid_cross_entropy, sigmoid_focal, sigmoid_dice, lovasz_hinge, ...
+    cfg.MODEL.SEM_SEG_HEAD.LOSSES = [["cross_entropy", 1.0]]
+    # Channels of UNetHead's steps, from coarse to fine, one fewer than IN_FEATURES; [] takes those
+    # of the skips.
+    cfg.MODEL.SEM_SEG_HEAD.DECODER_CHANNELS = []
+    # Auxiliary losses of these heads: [name of a map, weight] of maps that are also classified by
+    # themselves, in training alone; 0.4 is a usual weight.
+    cfg.MODEL.SEM_SEG_HEAD.AUXILIARY = []
+
+    # build_unet_backbone: channels of the levels, whose maps are down0 (stride 1), down1 (2), ...
+    cfg.MODEL.UNET = type(cfg)()
+    cfg.MODEL.UNET.CHANNELS = [64, 128, 256, 512, 1024]
+    cfg.MODEL.UNET.NORM = "BN"
+
+    # SegSemanticSegmentor, inference: [height, width] in pixels of a window that slides over the
+    # image, [] for the whole image at once; the least share of a window, in [0, 1), that the next
+    # one covers too; windows that go through the network at once. TEST.AUG, Detectron2's, chooses
+    # sizes and mirror images to average over.
+    cfg.MODEL.SLIDING_WINDOW = type(cfg)()
+    cfg.MODEL.SLIDING_WINDOW.SIZE = []
+    cfg.MODEL.SLIDING_WINDOW.OVERLAP = 0.25
+    cfg.MODEL.SLIDING_WINDOW.BATCH_SIZE = 4

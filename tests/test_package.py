@@ -51,7 +51,7 @@ def test_leaf_builds_its_model(leaf: str) -> None:
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_leaf_declares_the_data_sets_that_it_names(leaf: str) -> None:
     cfg = load_config(CONFIGS / leaf, ["MODEL.DEVICE", "cpu"])
-    declared = {entry["NAME"] for entry in cfg.DATASETS.PANOPTIC}
+    declared = {e["NAME"] for e in (*cfg.DATASETS.PANOPTIC, *cfg.DATASETS.SEMANTIC)}
     assert declared == {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST}
 
 
@@ -65,8 +65,9 @@ def test_leaf_has_the_class_counts_of_its_data(
         root = request.getfixturevalue("shared_data")
     overrides = ["MODEL.DEVICE", "cpu", "DATASETS.ROOT", str(root)]
     cfg = load_config(CONFIGS / leaf, [*overrides, "OUTPUT_DIR", str(tmp_path / "output")])
-    if not all((root / entry["PANOPTIC_JSON"]).is_file() for entry in cfg.DATASETS.PANOPTIC):
+    entries = (*cfg.DATASETS.PANOPTIC, *cfg.DATASETS.SEMANTIC)
+    if not all((root / entry["IMAGES"]).is_dir() for entry in entries):
         pytest.skip(f"the data of {leaf} are absent")
     # Refuses counts that disagree.
     prepare(cfg, argparse.Namespace(config_file="", eval_only=False, resume=False))
-    assert (tmp_path / "output" / "categories.json").is_file()
+    assert (tmp_path / "output" / "categories.json").is_file() == bool(cfg.DATASETS.PANOPTIC)

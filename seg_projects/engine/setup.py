@@ -22,7 +22,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from seg_projects.config import add_seg_projects_config
-from seg_projects.data import declare_panoptic_datasets
+from seg_projects.data import declare_panoptic_datasets, declare_semantic_datasets
 from seg_projects.data.categories import OutputCategories
 from seg_projects.errors import UserError
 
@@ -188,6 +188,7 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
         # numbers made an iteration five times slower. Threads inherit it, hence before the first.
         torch.set_flush_denormal(True)
     declare_panoptic_datasets(cfg)
+    declare_semantic_datasets(cfg)
     _check_datasets(cfg, eval_only=args.eval_only)
     _check_weights(cfg, eval_only=args.eval_only, resume=args.resume)
     _check_output_dir(Path(cfg.OUTPUT_DIR))
@@ -211,7 +212,7 @@ def _check_datasets(cfg: CfgNode, *, eval_only: bool) -> None:
             near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3, cutoff=0.3)
             raise UserError(
                 f"Data set {name!r} is not registered. Near names: {', '.join(near) or 'none'}. "
-                "Declare your own under DATASETS.PANOPTIC."
+                "Declare your own under DATASETS.PANOPTIC or DATASETS.SEMANTIC."
             )
         _check_class_counts(cfg, name)
 
@@ -222,7 +223,9 @@ def _check_class_counts(cfg: CfgNode, name: str) -> None:
         "MODEL.ROI_HEADS.NUM_CLASSES": (cfg.MODEL.ROI_HEADS.NUM_CLASSES, "thing_classes"),
         "MODEL.SEM_SEG_HEAD.NUM_CLASSES": (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, "stuff_classes"),
     }
-    if "Panoptic" not in cfg.MODEL.META_ARCHITECTURE:
+    if "Semantic" in cfg.MODEL.META_ARCHITECTURE:
+        del wanted["MODEL.ROI_HEADS.NUM_CLASSES"]
+    elif "Panoptic" not in cfg.MODEL.META_ARCHITECTURE:
         return
     for key, (count, classes) in wanted.items():
         listed = metadata.get(classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
-from seg_projects.data import PanopticMapper
+from seg_projects.data import PanopticMapper, SemanticMapper
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
 from seg_projects.files import write_json
@@ -31,17 +31,17 @@ class SegTrainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
-        if not _is_panoptic(cfg.DATASETS.TRAIN[0]):
+        mapper = _mapper_class(cfg.DATASETS.TRAIN[0])
+        if mapper is None:
             return super().build_train_loader(cfg)
-        return build_detection_train_loader(cfg, mapper=PanopticMapper(cfg, is_train=True))
+        return build_detection_train_loader(cfg, mapper=mapper(cfg, is_train=True))
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict[str, Any]]]:
-        if not _is_panoptic(dataset_name):
+        mapper = _mapper_class(dataset_name)
+        if mapper is None:
             return super().build_test_loader(cfg, dataset_name)
-        return build_detection_test_loader(
-            cfg, dataset_name, mapper=PanopticMapper(cfg, is_train=False)
-        )
+        return build_detection_test_loader(cfg, dataset_name, mapper=mapper(cfg, is_train=False))
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
@@ -82,5 +82,7 @@ class SegTrainer(DefaultTrainer):
         return results
 
 
-def _is_panoptic(dataset_name: str) -> bool:
-    return MetadataCatalog.get(dataset_name).get("evaluator_type") == "panoptic"
+def _mapper_class(dataset_name: str) -> Callable[..., Any] | None:
+    """Our mapper of the records of a data set; None where they are for Detectron2's."""
+    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    return {"panoptic": PanopticMapper, "label_maps": SemanticMapper}.get(kind)

@@ -14,6 +14,7 @@ from detectron2.evaluation import (
 from seg_projects.errors import UserError
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.instances import InstanceEvaluator
+from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
 from seg_projects.evaluation.panoptic import PanopticEvaluator
 from seg_projects.evaluation.semantic import SemanticEvaluator
 
@@ -37,13 +38,15 @@ def build_evaluator(dataset_name: str, output_dir: str | Path) -> DatasetEvaluat
                 SemSegEvaluator(dataset_name, output_dir=str(output_dir)),
             ]
         )
+    if kind == "label_maps":
+        return SemanticEvaluator(LabelMapGroundTruth(dataset_name))
     if kind == "coco":
         return COCOEvaluator(dataset_name, output_dir=str(output_dir))
     if kind == "sem_seg":
         return SemSegEvaluator(dataset_name, output_dir=str(output_dir))
     raise UserError(
         f"Data set {dataset_name!r} has the evaluator_type {kind!r}; known are 'panoptic', "
-        "'coco_panoptic_seg', 'coco' and 'sem_seg'."
+        "'label_maps', 'coco_panoptic_seg', 'coco' and 'sem_seg'."
     )
 
 

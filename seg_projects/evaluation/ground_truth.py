@@ -11,7 +11,7 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 from seg_projects.data.categories import OutputCategories
 from seg_projects.data.datasets.panoptic import read_panoptic_json
-from seg_projects.data.panoptic_ids import read_panoptic_ids
+from seg_projects.data.panoptic_ids import read_panoptic_ids, semantic_labels
 from seg_projects.errors import UserError
 
 
@@ -38,6 +38,17 @@ class PanopticGroundTruth:
         self.output_categories = OutputCategories.from_metadata(self.metadata)
         # Consecutive evaluators ask for the same image.
         self.annotation = lru_cache(maxsize=4)(self._read)
+
+    def labels(self, image_id: int) -> np.ndarray:
+        """Semantic labels (H, W) of an image: stuff classes, 0 on all things, or void's label."""
+        annotation = self.annotation(image_id)
+        return semantic_labels(
+            annotation.ids,
+            annotation.segments,
+            self.metadata.thing_dataset_id_to_contiguous_id,
+            self.metadata.stuff_dataset_id_to_contiguous_id,
+            ignore_label=self.metadata.ignore_label,
+        )
 
     def _read(self, image_id: int) -> Annotation:
         if image_id not in self._annotations:

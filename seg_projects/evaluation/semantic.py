@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from detectron2.evaluation import DatasetEvaluator
-from seg_projects.data.panoptic_ids import semantic_labels
 from seg_projects.evaluation.confusion import class_scores, confusion_matrix, mean_scores
 from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
+from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
 from seg_projects.evaluation.tables import log_table
 
 logger = logging.getLogger(__name__)
@@ -34,9 +34,12 @@ def semantic_scores(confusion: np.ndarray) -> dict[str, Any]:
 
 
 class SemanticEvaluator(DatasetEvaluator):
-    """IoU and accuracy of ``sem_seg`` over the stuff classes and the one class of all things."""
+    """IoU and accuracy of ``sem_seg`` over the ``stuff_classes``.
 
-    def __init__(self, truth: PanopticGroundTruth) -> None:
+    Those of a panoptic data set begin with one class of all things.
+    """
+
+    def __init__(self, truth: PanopticGroundTruth | LabelMapGroundTruth) -> None:
         self.truth = truth
         self.names = truth.metadata.stuff_classes
         self.reset()
@@ -47,16 +50,8 @@ class SemanticEvaluator(DatasetEvaluator):
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Adds images: ``sem_seg`` of each output is the (K, H, W) logits."""
-        metadata = self.truth.metadata
         for input_, output in zip(inputs, outputs, strict=True):
-            annotation = self.truth.annotation(input_["image_id"])
-            labels = semantic_labels(
-                annotation.ids,
-                annotation.segments,
-                metadata.thing_dataset_id_to_contiguous_id,
-                metadata.stuff_dataset_id_to_contiguous_id,
-                ignore_label=metadata.ignore_label,
-            )
+            labels = self.truth.labels(input_["image_id"])
             # Only void is left out: with 255 classes and more the label 255 could be a class.
             predicted = torch.argmax(output["sem_seg"], dim=0).cpu().numpy()
             pixels = confusion_matrix(labels, predicted, len(self.names)).reshape(-1)

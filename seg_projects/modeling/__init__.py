@@ -1,5 +1,14 @@
 """Networks, registered into Detectron2's builders on import."""
 
-from .meta_arch import SegPanopticFPN
+from .backbones import UNetBackbone
+from .meta_arch import SegPanopticFPN, SegSemanticSegmentor
+from .semantic_heads import AttentionUNetHead, FCNHead, UNetHead
 
-__all__ = ["SegPanopticFPN"]
+__all__ = [
+    "AttentionUNetHead",
+    "FCNHead",
+    "SegPanopticFPN",
+    "SegSemanticSegmentor",
+    "UNetBackbone",
+    "UNetHead",
+]

@@ -26,7 +26,9 @@ class SegPanopticFPN(PanopticFPN):
         outputs: Any = super().forward(batched_inputs)
         if self.training and not self._any_label(batched_inputs):
             # The mean over no pixel; the gradient of the head is zero.
-            outputs["loss_sem_seg"] = outputs["loss_sem_seg"].nan_to_num(nan=0.0)
+            for name in outputs:
+                if name.startswith("loss_sem_seg"):
+                    outputs[name] = outputs[name].nan_to_num(nan=0.0)
         return outputs
 
     def _any_label(self, batched_inputs: list[dict[str, Any]]) -> bool:

@@ -1,0 +1,145 @@
+"""Data sets of label maps: a folder of images, a folder of label maps of the same names."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from seg_projects.data.datasets.panoptic import dataset_root
+from seg_projects.data.label_maps import IGNORED, class_table
+from seg_projects.errors import UserError
+
+REQUIRED_KEYS = ("NAME", "IMAGES", "LABELS", "CLASSES")
+OPTIONAL_KEYS = ("VALUE_MAP", "IGNORE_LABEL", "STEMS")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def declare_semantic_datasets(cfg: CfgNode) -> None:
+    """Registers every entry of ``cfg.DATASETS.SEMANTIC``; the same entry twice is no error."""
+    root = dataset_root(cfg)
+    for entry in cfg.DATASETS.SEMANTIC:
+        _check_entry(entry)
+        register_semantic(
+            entry["NAME"],
+            image_root=root / entry["IMAGES"],
+            label_root=root / entry["LABELS"],
+            classes=[str(name) for name in entry["CLASSES"]],
+            value_map=entry.get("VALUE_MAP"),
+            ignore_label=entry.get("IGNORE_LABEL", IGNORED),
+            stems=entry.get("STEMS"),
+        )
+
+
+def _check_entry(entry: Any) -> None:
+    key = "DATASETS.SEMANTIC"
+    if not isinstance(entry, dict):
+        raise UserError(f"{key} holds {entry!r}; each entry is a dict of NAME, IMAGES, ...")
+    known = REQUIRED_KEYS + OPTIONAL_KEYS
+    if unknown := sorted(set(entry) - set(known)):
+        raise UserError(f"{key} has the unknown key {unknown[0]!r}; known: {known}.")
+    if missing := [name for name in REQUIRED_KEYS if name not in entry]:
+        raise UserError(f"{key} entry {entry.get('NAME', entry)!r} lacks {missing}.")
+    for name in ("CLASSES", "STEMS"):
+        if not isinstance(entry.get(name, []), list):
+            raise UserError(f"{key} {entry['NAME']!r}: {name} is {entry[name]!r}; it is a list.")
+    pairs = entry.get("VALUE_MAP", {})
+    whole = isinstance(pairs, dict) and all(
+        isinstance(number, int) for pair in pairs.items() for number in pair
+    )
+    if not whole or not isinstance(entry.get("IGNORE_LABEL", 0), int):
+        raise UserError(
+            f"{key} {entry['NAME']!r}: VALUE_MAP is {{value in the file: class}} and "
+            "IGNORE_LABEL a value in the file, all whole numbers."
+        )
+
+
+def register_semantic(
+    name: str,
+    *,
+    image_root: Path,
+    label_root: Path,
+    classes: Sequence[str],
+    value_map: Mapping[int, int] | None = None,
+    ignore_label: int = IGNORED,
+    stems: Sequence[str | int] | None = None,
+) -> None:
+    """Registers the data set ``name``.
+
+    Args:
+        name: for ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
+        image_root: folder of the images.
+        label_root: folder of the label maps, image files of one channel.
+        classes: names of the classes 0 to K - 1.
+        value_map: value in the file -> class; None where values are classes.
+        ignore_label: value in the file of pixels that do not count.
+        stems: only these files, by their name less the suffix, in this order; all, sorted, if None.
+
+    Raises:
+        UserError: a folder is missing, a class or value is out of range.
+    """
+    for path in (image_root, label_root):
+        if not path.is_dir():
+            raise UserError(
+                f"Data set {name!r}: {path} is no folder. Relative paths start from DATASETS.ROOT "
+                "in the config, else from the environment variable DETECTRON2_DATASETS, else from "
+                "./datasets."
+            )
+    table = class_table(len(classes), value_map=value_map, ignore_label=ignore_label)
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, lambda: load_semantic_records(image_root, label_root, stems))
+    MetadataCatalog.get(name).set(
+        image_root=str(image_root),
+        sem_seg_root=str(label_root),
+        evaluator_type="label_maps",
+        ignore_label=IGNORED,
+        stuff_classes=list(classes),
+        stuff_colors=[_colour(i, len(classes)) for i in range(len(classes))],
+        label_table=table,
+    )
+
+
+def _colour(index: int, count: int) -> list[int]:
+    return [round(255 * c) for c in colorsys.hsv_to_rgb(index / count, 0.65, 0.9)]
+
+
+def load_semantic_records(
+    image_root: Path, label_root: Path, stems: Sequence[str | int] | None = None
+) -> list[dict[str, Any]]:
+    """Detectron2 records: ``file_name``, ``sem_seg_file_name``, ``image_id``, the size.
+
+    Raises:
+        UserError: there is no image, or an image has no label map.
+    """
+    from PIL import Image
+
+    images, labels = _files_by_stem(image_root), _files_by_stem(label_root)
+    wanted = list(images) if stems is None else [str(stem) for stem in stems]
+    if not wanted:
+        raise UserError(f"{image_root} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
+    records = []
+    for stem in wanted:
+        for folder, files in ((image_root, images), (label_root, labels)):
+            if stem not in files:
+                raise UserError(f"{folder} has no file {stem!r} ({', '.join(IMAGE_SUFFIXES)}).")
+        with Image.open(images[stem]) as image:
+            width, height = image.size
+        record = {
+            "file_name": str(images[stem]),
+            "sem_seg_file_name": str(labels[stem]),
+            "image_id": stem,
+            "height": height,
+            "width": width,
+        }
+        records.append(record)
+    return records
+
+
+def _files_by_stem(folder: Path) -> dict[str, Path]:
+    files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return {path.stem: path for path in sorted(files)}

@@ -1,0 +1,82 @@
+"""The mapper of semantic segmentation: from a record with a label map to image and labels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.data import detection_utils as utils
+from detectron2.data import transforms as T
+from seg_projects.data.label_maps import IGNORED, read_label_map
+from seg_projects.errors import UserError
+
+
+class SemanticMapper:
+    """Turns a record of a data set of label maps into a training or test input."""
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: Sequence[T.Augmentation | T.Transform],
+        image_format: str,
+        label_table: np.ndarray,
+        ignore_value: int,
+    ) -> None:
+        """Takes the table of the data set's metadata.
+
+        Args:
+            is_train: False gives the image alone, in the size that the model is tested with.
+            augmentations: applied in this order to image and labels.
+            image_format: channel order of ``image``, as in ``cfg.INPUT.FORMAT``.
+            label_table: value in the file -> class, see :func:`class_table`.
+            ignore_value: label that the model does not learn from.
+        """
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(list(augmentations))
+        self.image_format = image_format
+        self.label_table = label_table
+        self.ignore_value = ignore_value
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        augmentations = utils.build_augmentation(cfg, is_train)
+        if is_train and cfg.INPUT.CROP.ENABLED:
+            augmentations.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+        names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
+        return {
+            "is_train": is_train,
+            "augmentations": augmentations,
+            "image_format": cfg.INPUT.FORMAT,
+            "label_table": MetadataCatalog.get(names[0]).label_table,
+            "ignore_value": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
+        }
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record with ``image`` (C, H, W) uint8 and, in training, ``sem_seg`` (H, W) int64."""
+        record = copy.copy(record)
+        image = utils.read_image(record["file_name"], format=self.image_format)
+        utils.check_image_size(record, image)
+        labels = None
+        if self.is_train:
+            labels = read_label_map(record["sem_seg_file_name"], self.label_table)
+            if labels.shape != image.shape[:2]:
+                raise UserError(
+                    f"{record['sem_seg_file_name']} has the size {labels.shape}, its image "
+                    f"{record['file_name']} {image.shape[:2]}, as (height, width)."
+                )
+        aug_input = T.AugInput(image, sem_seg=labels)
+        self.augmentations(aug_input)
+        image = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
+        record["image"] = torch.from_numpy(image)
+        if aug_input.sem_seg is not None:
+            moved = torch.from_numpy(aug_input.sem_seg.astype(np.int64))
+            record["sem_seg"] = moved.masked_fill(moved == IGNORED, self.ignore_value)
+        return record

@@ -1,0 +1,37 @@
+"""Label maps as one plane per class."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class LabelPlanes(NamedTuple):
+    """What is to be learned of each pixel and class; both tensors broadcast to (N, K, H, W)."""
+
+    labels: Tensor  # (N, K, H, W) float32, 1 where the pixel has the class; 0 where ignored
+    valid: Tensor  # (N, 1, H, W) or (N, K, H, W) float32, 0 where the pixel is ignored
+
+
+def label_planes(target: Tensor, num_classes: int, *, ignore_value: int) -> LabelPlanes:
+    """Splits labels into one plane per class.
+
+    Args:
+        target: (N, H, W) integer class ids in [0, K), or ``ignore_value``; or, where a pixel may
+            have several classes or none, (N, K, H, W) of 0, 1 and ``ignore_value``.
+        num_classes: K.
+        ignore_value: marks what no loss is taken of.
+    """
+    valid = target != ignore_value
+    known = torch.where(valid, target, 0)
+    if target.dim() == 4:
+        if target.shape[1] != num_classes:
+            raise ValueError(
+                f"The labels have {target.shape[1]} planes, the logits {num_classes} classes."
+            )
+        return LabelPlanes(known.float(), valid.float())
+    valid = valid[:, None]
+    classes = torch.arange(num_classes, device=target.device).view(1, -1, 1, 1)
+    return LabelPlanes(((known[:, None] == classes) & valid).float(), valid.float())

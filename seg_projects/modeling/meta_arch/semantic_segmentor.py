@@ -1,0 +1,130 @@
+"""Semantic segmentation with any backbone and head, of images of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from detectron2.config import CfgNode, configurable
+from detectron2.data.transforms import ResizeShortestEdge
+from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
+from detectron2.modeling.postprocessing import sem_seg_postprocess
+from detectron2.structures import ImageList
+from seg_projects.errors import UserError
+from seg_projects.postprocessing import augmented_scores, sliding_window_scores
+
+
+@META_ARCH_REGISTRY.register()
+class SegSemanticSegmentor(SemanticSegmentor):
+    """Detectron2's ``SemanticSegmentor`` with sliding windows and test-time augmentation.
+
+    Config keys, parameter names, losses and, with neither of the two, results are those of
+    ``SemanticSegmentor``, so that its checkpoints load.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        window: Sequence[int],
+        window_overlap: float,
+        window_batch: int,
+        test_sizes: Sequence[int],
+        test_max_size: int,
+        test_flip: bool,
+        **parts: Any,
+    ) -> None:
+        """Checks how images are to be looked at.
+
+        Args:
+            window: height and width of the sliding window, in pixels; empty for the whole image.
+            window_overlap: in [0, 1), the least share that neighbouring windows have in common.
+            window_batch: windows that go through the network at once.
+            test_sizes: shorter sides, in pixels, that an image is resized to; empty for its own.
+            test_max_size: bound of the longer side then.
+            test_flip: whether the mirror image counts too.
+            parts: as ``SemanticSegmentor`` takes them.
+
+        Raises:
+            UserError: a window or its overlap is impossible.
+        """
+        super().__init__(**parts)
+        strides = [spec.stride or 1 for spec in self.backbone.output_shape().values()]
+        _check_window(window, window_overlap, window_batch, coarsest=max(strides))
+        self.window = tuple(window)
+        self.window_overlap, self.window_batch = window_overlap, window_batch
+        self.test_sizes, self.test_max_size = tuple(test_sizes), test_max_size
+        self.test_flip = test_flip
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        window, augmentation = cfg.MODEL.SLIDING_WINDOW, cfg.TEST.AUG
+        return super().from_config(cfg) | {
+            "window": window.SIZE,
+            "window_overlap": window.OVERLAP,
+            "window_batch": window.BATCH_SIZE,
+            "test_sizes": augmentation.MIN_SIZES if augmentation.ENABLED else (),
+            "test_max_size": augmentation.MAX_SIZE,
+            "test_flip": augmentation.ENABLED and augmentation.FLIP,
+        }
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Training: the losses. Inference: per image ``sem_seg``, (K, height, width) scores."""
+        if self.training or not (self.window or self.test_sizes or self.test_flip):
+            return super().forward(batched_inputs)
+        results = []
+        for inputs in batched_inputs:
+            image = (inputs["image"].to(self.device) - self.pixel_mean) / self.pixel_std
+            size = (image.shape[-2], image.shape[-1])
+            scores = augmented_scores(
+                image, self._scores, sizes=self._sizes(*size), flip=self.test_flip
+            )
+            height, width = inputs.get("height", size[0]), inputs.get("width", size[1])
+            results.append({"sem_seg": sem_seg_postprocess(scores, size, height, width)})
+        return results
+
+    def _sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        if not self.test_sizes:
+            return [(height, width)]
+        shape = partial(ResizeShortestEdge.get_output_shape, height, width)
+        return [shape(size, self.test_max_size) for size in self.test_sizes]
+
+    def _scores(self, image: Tensor) -> Tensor:
+        """Scores (K, H, W) of a normalised image (C, H, W)."""
+        if not self.window:
+            return self._batch_scores(image[None])[0]
+        return sliding_window_scores(
+            image,
+            self._batch_scores,
+            window=(self.window[0], self.window[1]),
+            overlap=self.window_overlap,
+            batch_size=self.window_batch,
+        )
+
+    def _batch_scores(self, images: Tensor) -> Tensor:
+        padded = ImageList.from_tensors(
+            list(images),
+            self.backbone.size_divisibility,
+            padding_constraints=self.backbone.padding_constraints,
+        )
+        scores, _ = self.sem_seg_head(self.backbone(padded.tensor), None)
+        return scores[..., : images.shape[-2], : images.shape[-1]]
+
+
+def _check_window(window: Sequence[int], overlap: float, batch_size: int, *, coarsest: int) -> None:
+    key = "MODEL.SLIDING_WINDOW"
+    if not window:
+        return
+    if len(window) != 2:
+        raise UserError(f"{key}.SIZE is {list(window)}; it is [height, width], or [] for none.")
+    if min(window) < coarsest:
+        raise UserError(
+            f"{key}.SIZE is {list(window)}, smaller than {coarsest}, the backbone's largest stride."
+        )
+    if not 0 <= overlap < 1:
+        raise UserError(f"{key}.OVERLAP is {overlap}; it is a share of the window in [0, 1).")
+    if batch_size < 1:
+        raise UserError(f"{key}.BATCH_SIZE is {batch_size}; one window at a time is the least.")

@@ -1,0 +1,120 @@
+"""The semantic meta-architecture beside Detectron2's own; windows, looks, wrong configs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+from seg_projects import add_seg_projects_config
+from seg_projects.errors import UserError
+
+
+def _cfg(**keys: Any) -> CfgNode:
+    import seg_projects.modeling  # noqa: F401 - registers
+
+    cfg = get_cfg()
+    add_seg_projects_config(cfg)
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.META_ARCHITECTURE = "SegSemanticSegmentor"
+    cfg.MODEL.BACKBONE.NAME = "build_unet_backbone"
+    cfg.MODEL.UNET.CHANNELS = [4, 6, 8]
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.NAME, head.NORM, head.NUM_CLASSES = "UNetHead", "BN", 3
+    head.IN_FEATURES = ["down0", "down1", "down2"]
+    cfg.merge_from_list([part for item in keys.items() for part in item])
+    return cfg
+
+
+def _build(cfg: CfgNode) -> nn.Module:
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    # So that classes differ: the predictor starts near zero.
+    nn.init.normal_(model.sem_seg_head.predictor.weight)
+    return model
+
+
+def _input(height: int, width: int) -> dict[str, Any]:
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+    return {"image": image, "height": 2 * height, "width": width + 3}
+
+
+@torch.no_grad()
+def test_results_and_parameters_are_those_of_semantic_segmentor() -> None:
+    ours = _build(_cfg()).eval()
+    theirs = _build(_cfg(**{"MODEL.META_ARCHITECTURE": "SemanticSegmentor"})).eval()
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    batch = [_input(21, 33), _input(16, 40)]
+    for got, wanted in zip(ours(batch), theirs(batch), strict=True):
+        assert torch.equal(got["sem_seg"], wanted["sem_seg"])
+
+
+def test_trains_on_images_of_several_odd_sizes() -> None:
+    model = _build(_cfg()).train()
+    batch = [_input(21, 33), _input(17, 40)]
+    for one in batch:
+        one["sem_seg"] = torch.randint(0, 3, one["image"].shape[1:])
+    losses = model(batch)
+    assert losses.keys() == {"loss_sem_seg_cross_entropy"}
+    sum(losses.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("size", [(21, 33), (40, 16)])
+@torch.no_grad()
+def test_window_larger_than_the_image_sees_it_whole(size: tuple[int, int]) -> None:
+    image = _input(*size)
+    whole = _build(_cfg()).eval()([image])[0]["sem_seg"]
+    windowed = _build(_cfg(**{"MODEL.SLIDING_WINDOW.SIZE": [64, 64]})).eval()([image])[0]["sem_seg"]
+    torch.testing.assert_close(windowed, whole)
+    assert whole.shape == (3, 2 * size[0], size[1] + 3)
+
+
+@torch.no_grad()
+def test_far_from_borders_windows_agree_with_the_whole_image() -> None:
+    cfg = _cfg(**{"MODEL.SLIDING_WINDOW.SIZE": [64, 64], "MODEL.SLIDING_WINDOW.OVERLAP": 0.5})
+    image = {"image": _input(64, 128)["image"]}
+    windowed = _build(cfg).eval()([image])[0]["sem_seg"]
+    whole = _build(_cfg()).eval()([image])[0]["sem_seg"]
+    # The leftmost columns are in the first window alone, and far from its right edge.
+    torch.testing.assert_close(windowed[..., :28], whole[..., :28], atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(windowed, whole, atol=1e-4)
+
+
+@torch.no_grad()
+def test_augmentation_averages_sizes_and_mirror_images() -> None:
+    keys = {"TEST.AUG.ENABLED": True, "TEST.AUG.MIN_SIZES": (16, 24), "TEST.AUG.FLIP": True}
+    model, image = _build(_cfg(**keys)).eval(), {"image": _input(16, 32)["image"]}
+    got = model([image])[0]["sem_seg"]
+    assert got.shape == (3, 16, 32)
+    # A mirrored image has the mirrored scores.
+    mirrored = model([{"image": image["image"].flip(-1)}])[0]["sem_seg"]
+    torch.testing.assert_close(mirrored.flip(-1), got, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(_build(_cfg()).eval()([image])[0]["sem_seg"], got, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"MODEL.SLIDING_WINDOW.SIZE": [64]}, r"SIZE is \[64\]; it is \[height, width\]"),
+        ({"MODEL.SLIDING_WINDOW.SIZE": [64, 2]}, r"\[64, 2\], smaller than 4"),
+        (
+            {"MODEL.SLIDING_WINDOW.SIZE": [64, 64], "MODEL.SLIDING_WINDOW.OVERLAP": 1.0},
+            "OVERLAP is 1.0",
+        ),
+        (
+            {"MODEL.SLIDING_WINDOW.SIZE": [64, 64], "MODEL.SLIDING_WINDOW.BATCH_SIZE": 0},
+            "BATCH_SIZE is 0",
+        ),
+        ({"MODEL.SEM_SEG_HEAD.IN_FEATURES": ["down0", "p2"]}, r"'p2'; the backbone gives down0"),
+    ],
+)
+def test_wrong_config_is_refused_when_the_model_is_built(
+    keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        build_model(_cfg(**keys))
