@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from panoptic_deeplab_scenes import THING_IDS, alternating, street
 
@@ -14,7 +16,7 @@ try:
 except ImportError:
     Reference = None
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "ignore_label": 255,
     "thing_ids": THING_IDS,
     "sigma": 10,

@@ -1,5 +1,6 @@
 """Pure functions from network outputs to segments."""
 
+from .center_grouping import PanopticGrouping, group_panoptic
 from .panoptic_merge import merge_instances_and_stuff
 
-__all__ = ["merge_instances_and_stuff"]
+__all__ = ["PanopticGrouping", "group_panoptic", "merge_instances_and_stuff"]
