@@ -25,3 +25,9 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
 
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.
     cfg.SOLVER.OPTIMIZER = "SGD"
+
+    # DeepLab's and Panoptic-DeepLab's keys; SOLVER.OPTIMIZER above is the one they know too.
+    from seg_projects.deeplab_config import add_deeplab_keys, add_panoptic_deeplab_keys
+
+    add_deeplab_keys(cfg)
+    add_panoptic_deeplab_keys(cfg)

@@ -1,5 +1,6 @@
 """Meta-architectures: ``MODEL.META_ARCHITECTURE``."""
 
+from .panoptic_deeplab import PanopticDeepLab, SegPanopticDeepLab
 from .panoptic_fpn import SegPanopticFPN
 
-__all__ = ["SegPanopticFPN"]
+__all__ = ["PanopticDeepLab", "SegPanopticDeepLab", "SegPanopticFPN"]
