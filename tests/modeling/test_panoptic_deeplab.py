@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from golden import Golden, check_json, weight_rule
+from golden import Golden, check_json, reference_json, weight_rule
 from torch import nn
 
 import seg_projects.modeling  # noqa: F401 - registers the models
@@ -76,3 +76,29 @@ def test_training_losses_are_the_recorded_ones(case: Golden, model: nn.Module) -
     check_json("losses", {k: v.item() for k, v in losses.items()}, case.json("losses"), rtol)
     sum(losses.values()).backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+PUBLISHED = [
+    "DeepLab/configs/Cityscapes-SemanticSegmentation/deeplab_v3_R_103_os16_mg124_poly_90k_bs16",
+    "DeepLab/configs/Cityscapes-SemanticSegmentation/deeplab_v3_plus_R_103_os16_mg124_poly_90k_bs16",
+    "Panoptic-DeepLab/configs/COCO-PanopticSegmentation/"
+    "panoptic_deeplab_R_52_os16_mg124_poly_200k_bs64_crop_640_640_coco_dsconv",
+    "Panoptic-DeepLab/configs/Cityscapes-PanopticSegmentation/"
+    "panoptic_deeplab_R_52_os16_mg124_poly_90k_bs32_crop_512_1024",
+    "Panoptic-DeepLab/configs/Cityscapes-PanopticSegmentation/"
+    "panoptic_deeplab_R_52_os16_mg124_poly_90k_bs32_crop_512_1024_dsconv",
+]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_config_has_the_recorded_parameters(name: str) -> None:
+    cfg = get_cfg()
+    add_seg_projects_config(cfg)
+    changed = reference_json("model_configs.json")[f"projects/{name}"]["differs_from_default"]
+    for key, value in changed.items():
+        cfg.merge_from_list([key, value])
+    cfg.MODEL.DEVICE = "cpu"
+    state = build_model(cfg).state_dict()
+    recorded = reference_json("state_dicts.json")[f"projects/{name}"]["entries"]
+    assert list(state) == list(recorded)
+    assert {k: list(v.shape) for k, v in state.items()} == {k: v[0] for k, v in recorded.items()}
