@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,29 +37,15 @@ def network_outputs(things: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     return targets["sem_seg"], targets["center"], offsets
 
 
-def reset_peak() -> float:
-    """Forgets the largest memory so far (Linux); gives the present one, in MiB."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak_mib()
-
-
-def peak_mib() -> float:
-    """The largest memory of the process since the reset, in MiB."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-
 def main() -> None:
-    """Prints a row per scene: milliseconds, ratio, share of differing pixels, added memory."""
+    """Prints a row per scene: milliseconds, ratio, share of differing pixels."""
     print(
         f"grouping at {HEIGHT}x{WIDTH}, {torch.get_num_threads()} threads: "
-        "things, centres | ours, ms | Detectron2 / ours | differing pixels | ours adds, MiB"
+        "things, centres | ours, ms | Detectron2 / ours | differing pixels"
     )
     for things in (20, 60, 160):
         semantic, heatmap, offsets = network_outputs(things)
-        before = reset_peak()
         panoptic, centers = group_panoptic(semantic, heatmap, offsets, **SETTINGS)
-        added = peak_mib() - before
         theirs, differing = None, float("nan")
         if get_panoptic_segmentation:
             arguments = (semantic[None], heatmap[None], offsets)
@@ -73,7 +58,7 @@ def main() -> None:
         )
         print(
             f"{things:4d}, {len(centers):4d} | {1e3 * mine:7.1f} | {ratio or float('nan'):6.1f} | "
-            f"{differing:.2g} | {added:6.0f}"
+            f"{differing:.2g}"
         )
 
 
