@@ -60,3 +60,9 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     cfg.MODEL.SLIDING_WINDOW.SIZE = []
     cfg.MODEL.SLIDING_WINDOW.OVERLAP = 0.25
     cfg.MODEL.SLIDING_WINDOW.BATCH_SIZE = 4
+
+    # DeepLab's and Panoptic-DeepLab's keys; SOLVER.OPTIMIZER above is the one they know too.
+    from seg_projects.deeplab_config import add_deeplab_keys, add_panoptic_deeplab_keys
+
+    add_deeplab_keys(cfg)
+    add_panoptic_deeplab_keys(cfg)

@@ -21,6 +21,7 @@ from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
 from seg_projects.data import PanopticMapper, SemanticMapper
+from seg_projects.engine.poly_lr import WarmupPolyLR
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
 from seg_projects.files import write_json
@@ -66,6 +67,24 @@ class SegTrainer(DefaultTrainer):
         optimizer = maybe_add_gradient_clipping(cfg, kinds[name])
         return optimizer(
             groups, lr=cfg.SOLVER.BASE_LR, weight_decay=cfg.SOLVER.WEIGHT_DECAY, fused=True
+        )
+
+    @classmethod
+    def build_lr_scheduler(
+        cls, cfg: CfgNode, optimizer: torch.optim.Optimizer
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """``SOLVER.LR_SCHEDULER_NAME``: ``WarmupPolyLR``, or one of Detectron2's."""
+        solver = cfg.SOLVER
+        if solver.LR_SCHEDULER_NAME != "WarmupPolyLR":
+            return super().build_lr_scheduler(cfg, optimizer)
+        return WarmupPolyLR(
+            optimizer,
+            solver.MAX_ITER,
+            warmup_factor=solver.WARMUP_FACTOR,
+            warmup_iters=solver.WARMUP_ITERS,
+            warmup_method=solver.WARMUP_METHOD,
+            power=solver.POLY_LR_POWER,
+            constant_ending=solver.POLY_LR_CONSTANT_ENDING,
         )
 
     @classmethod

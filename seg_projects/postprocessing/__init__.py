@@ -1,11 +1,16 @@
 """Pure functions from network outputs to segments."""
 
 from .augmented_scores import augmented_scores
+from .center_grouping import PanopticGrouping, group_panoptic
+from .panoptic_instances import instances_of
 from .panoptic_merge import merge_instances_and_stuff
 from .sliding_windows import sliding_window_scores, window_offsets
 
 __all__ = [
+    "PanopticGrouping",
     "augmented_scores",
+    "group_panoptic",
+    "instances_of",
     "merge_instances_and_stuff",
     "sliding_window_scores",
     "window_offsets",

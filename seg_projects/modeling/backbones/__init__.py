@@ -1,5 +1,11 @@
 """Backbones: ``MODEL.BACKBONE.NAME``."""
 
+from .deeplab_resnet import DeepLabStem, build_resnet_deeplab_backbone
 from .unet import UNetBackbone, build_unet_backbone
 
-__all__ = ["UNetBackbone", "build_unet_backbone"]
+__all__ = [
+    "DeepLabStem",
+    "UNetBackbone",
+    "build_resnet_deeplab_backbone",
+    "build_unet_backbone",
+]

@@ -1,7 +1,17 @@
 """Semantic heads: ``MODEL.SEM_SEG_HEAD.NAME``."""
 
 from .base import SemanticHead
+from .deeplab import DeepLabV3Head, DeepLabV3PlusHead
 from .fcn import FCNHead
+from .panoptic_deeplab import PanopticDeepLabSemSegHead
 from .unet import AttentionUNetHead, UNetHead
 
-__all__ = ["AttentionUNetHead", "FCNHead", "SemanticHead", "UNetHead"]
+__all__ = [
+    "AttentionUNetHead",
+    "DeepLabV3Head",
+    "DeepLabV3PlusHead",
+    "FCNHead",
+    "PanopticDeepLabSemSegHead",
+    "SemanticHead",
+    "UNetHead",
+]

@@ -1,0 +1,70 @@
+"""Cross entropy of the hardest pixels."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def hard_pixel_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    ignore_value: int,
+    fraction: float = 0.2,
+    class_weights: Tensor | None = None,
+    pixel_weights: Tensor | None = None,
+) -> Tensor:
+    """Mean weighted cross entropy, in nats, of the hardest ``fraction`` of pixels.
+
+    Hard pixel mining as in arXiv:1902.05093, with pixel weights as in arXiv:1911.10194.
+
+    Args:
+        logits: (N, K, H, W) class scores, before softmax.
+        target: (N, H, W) int64 class ids in [0, K), or ``ignore_value``.
+        ignore_value: of pixels that have no loss; they count in the mean, with 0.
+        fraction: in (0, 1]; 1 takes all pixels.
+        class_weights: (K,).
+        pixel_weights: (N, H, W).
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction={fraction} is outside (0, 1]; 0.2 keeps the hardest fifth.")
+    loss = F.cross_entropy(
+        logits, target, weight=class_weights, ignore_index=ignore_value, reduction="none"
+    )
+    if pixel_weights is not None:
+        loss = loss * pixel_weights
+    if fraction == 1:
+        return loss.mean()
+    # k follows from the shape alone: nothing waits for the device.
+    return loss.flatten().topk(max(1, int(fraction * loss.numel()))).values.mean()
+
+
+class DeepLabCE(nn.Module):
+    """:func:`hard_pixel_cross_entropy` under the name and the arguments of Detectron2."""
+
+    def __init__(
+        self,
+        ignore_label: int = -1,
+        top_k_percent_pixels: float = 1.0,
+        weight: Tensor | None = None,
+    ) -> None:
+        """``top_k_percent_pixels`` is a fraction in (0, 1], ``weight`` (K,) class weights."""
+        super().__init__()
+        self.ignore_label = ignore_label
+        self.top_k_percent_pixels = top_k_percent_pixels
+        # Detectron2's checkpoints name the weights so; without weights there is no entry.
+        self.criterion = nn.CrossEntropyLoss(
+            weight=weight, ignore_index=ignore_label, reduction="none"
+        )
+
+    def forward(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """A scalar from (N, K, H, W) logits, (N, H, W) labels and maybe (N, H, W) weights."""
+        return hard_pixel_cross_entropy(
+            logits,
+            labels,
+            ignore_value=self.ignore_label,
+            fraction=self.top_k_percent_pixels,
+            class_weights=self.criterion.weight,
+            pixel_weights=weights,
+        )

@@ -1,0 +1,185 @@
+"""From semantic labels, centres and offsets to a panoptic map (arXiv:1911.10194, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .nearest_center import nearest_center
+
+
+class PanopticGrouping(NamedTuple):
+    """The panoptic map of one image and the centres that its instances were grouped by."""
+
+    panoptic: Tensor  # (H, W) int64: class * label_divisor + number of the instance; void
+    centers_yx: Tensor  # (K, 2) int64 pixel indices
+
+
+def find_instance_centers(
+    heatmap: Tensor, *, threshold: float = 0.1, nms_kernel: int = 3, top_k: int | None = None
+) -> Tensor:
+    """(K, 2) int64 (y, x) of the local maxima above ``threshold`` and 0, in reading order.
+
+    Args:
+        heatmap: (H, W) float; it has no fixed range.
+        threshold: values up to this one are no centre.
+        nms_kernel: side of the window in which a centre is the maximum, in pixels, odd.
+        top_k: leaves the centres that are higher than the ``top_k``-th highest one, at most
+            ``top_k - 1``, as Detectron2 does.
+    """
+    if heatmap.dim() != 2:
+        raise ValueError(f"heatmap has the shape {tuple(heatmap.shape)}, not (H, W).")
+    if nms_kernel % 2 == 0:
+        raise ValueError(f"nms_kernel={nms_kernel} is even; a window around a pixel is odd.")
+    peaks = F.max_pool2d(heatmap[None], nms_kernel, stride=1, padding=nms_kernel // 2)[0]
+    centers = ((heatmap == peaks) & (heatmap > max(threshold, 0.0))).nonzero()
+    if top_k is None or len(centers) < top_k:
+        return centers
+    heights = heatmap[centers[:, 0], centers[:, 1]]
+    return centers[heights > heights.topk(top_k).values[-1]]
+
+
+def group_pixels(centers_yx: Tensor, offsets: Tensor, thing_mask: Tensor) -> Tensor:
+    """(H, W) int64: 1 + the centre nearest to where the offset leads; 0 where no thing is.
+
+    Args:
+        centers_yx: (K, 2) pixel indices.
+        offsets: (2, H, W) float, (dy, dx) in pixels.
+        thing_mask: (H, W) bool.
+    """
+    instances = torch.zeros(thing_mask.shape, dtype=torch.int64, device=thing_mask.device)
+    if len(centers_yx):
+        pixels = thing_mask.flatten().nonzero()[:, 0]
+        instances.view(-1)[pixels] = _nearest(centers_yx, offsets, pixels) + 1
+    return instances
+
+
+def _nearest(centers_yx: Tensor, offsets: Tensor, pixels: Tensor) -> Tensor:
+    """(P,) the centre of each of ``pixels``, flat indices."""
+    width = offsets.shape[2]
+    rows = torch.div(pixels, width, rounding_mode="floor")
+    y = rows + offsets[0].take(pixels)
+    x = (pixels - rows * width) + offsets[1].take(pixels)
+    return nearest_center(y, x, centers_yx)
+
+
+def merge_semantic_and_instance(
+    semantic: Tensor,
+    instances: Tensor,
+    thing_mask: Tensor,
+    *,
+    label_divisor: int,
+    thing_ids: Collection[int],
+    stuff_area: int,
+    void_label: int,
+) -> Tensor:
+    """The (H, W) int64 panoptic map: each instance takes the class of most of its pixels.
+
+    Of equally frequent classes the smallest counts. Instances of a class are numbered from 1, by
+    rising id. A stuff class needs ``stuff_area`` pixels outside all instances.
+
+    Args:
+        semantic: (H, W) int64 classes.
+        instances: (H, W) int64 ids, 0 where there is none.
+        thing_mask: (H, W) bool; instances are cut to it.
+        label_divisor: larger than the number of instances of any class.
+        thing_ids: classes that are no stuff.
+        stuff_area: in pixels.
+        void_label: of all pixels that belong to nothing.
+    """
+    labels, ids = semantic.flatten(), instances.flatten()
+    pixels = ids.nonzero()[:, 0]
+    owners = torch.where(thing_mask.flatten().take(pixels), ids.take(pixels), 0)
+    classes, count = _size(labels), _size(owners)
+    stuff = _stuff_table(labels, pixels, classes, thing_ids, stuff_area)
+    stuff = torch.where(
+        stuff, torch.arange(classes, device=stuff.device) * label_divisor, void_label
+    )
+    panoptic = stuff.take(labels)
+    votes = torch.bincount(owners * classes + labels.take(pixels), minlength=count * classes)
+    things = _instance_table(votes.view(count, classes), label_divisor, void_label)
+    panoptic[pixels] = things.take(owners)
+    return panoptic.view(semantic.shape)
+
+
+def _size(values: Tensor) -> int:
+    return int(values.max()) + 1 if len(values) else 1
+
+
+def _stuff_table(
+    labels: Tensor, pixels: Tensor, classes: int, thing_ids: Collection[int], stuff_area: int
+) -> Tensor:
+    """(classes,) bool: stuff with at least ``stuff_area`` labels outside ``pixels``."""
+    areas = torch.bincount(labels, minlength=classes)
+    areas = areas - torch.bincount(labels.take(pixels), minlength=classes)
+    return (areas >= stuff_area) & ~_is_thing(classes, thing_ids, labels.device)
+
+
+def _is_thing(classes: int, thing_ids: Collection[int], device: torch.device) -> Tensor:
+    table = torch.zeros(classes, dtype=torch.bool)
+    table[[id_ for id_ in thing_ids if id_ < classes]] = True
+    return table.to(device, non_blocking=True)
+
+
+def _instance_table(votes: Tensor, label_divisor: int, void_label: int) -> Tensor:
+    """(I,) the label of each instance id from its pixels per class (I, K); row 0 is void."""
+    votes = votes.clone()
+    votes[0] = 0
+    winners = votes.argmax(dim=1)
+    present = votes.any(dim=1)
+    chosen = F.one_hot(winners, votes.shape[1]) * present[:, None]
+    numbers = chosen.cumsum(dim=0).gather(1, winners[:, None])[:, 0]
+    return torch.where(present, winners * label_divisor + numbers, void_label)
+
+
+def group_panoptic(
+    semantic: Tensor,
+    heatmap: Tensor,
+    offsets: Tensor,
+    *,
+    thing_ids: Collection[int],
+    label_divisor: int,
+    stuff_area: int,
+    void_label: int,
+    threshold: float = 0.1,
+    nms_kernel: int = 7,
+    top_k: int | None = 200,
+    foreground_mask: Tensor | None = None,
+) -> PanopticGrouping:
+    """The panoptic map of one image; see the functions of the steps for the arguments.
+
+    Args:
+        semantic: (H, W) int64 classes.
+        heatmap: (H, W) float centre map.
+        offsets: (2, H, W) float (dy, dx).
+        thing_ids: classes with instances.
+        label_divisor: label of an instance is class * label_divisor + number.
+        stuff_area: smallest area of stuff, in pixels.
+        void_label: label of pixels that belong to nothing.
+        threshold: of centres.
+        nms_kernel: of centres, in pixels.
+        top_k: of centres.
+        foreground_mask: (H, W) where things are; where ``semantic`` says so, if absent.
+    """
+    if foreground_mask is None:
+        is_thing = _is_thing(_size(semantic.flatten()), thing_ids, semantic.device)
+        things = is_thing.take(semantic)
+    else:
+        things = foreground_mask > 0
+    centers = find_instance_centers(
+        heatmap, threshold=threshold, nms_kernel=nms_kernel, top_k=top_k
+    )
+    panoptic = merge_semantic_and_instance(
+        semantic,
+        group_pixels(centers, offsets, things),
+        things,
+        label_divisor=label_divisor,
+        thing_ids=thing_ids,
+        stuff_area=stuff_area,
+        void_label=void_label,
+    )
+    return PanopticGrouping(panoptic, centers)

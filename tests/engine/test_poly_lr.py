@@ -1,0 +1,34 @@
+"""The polynomial learning rate beside the recorded one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from golden import Golden
+
+from seg_projects.engine.poly_lr import WarmupPolyLR
+
+
+def _rates(case: Golden, **options: object) -> np.ndarray:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=case.params["base"])
+    scheduler = WarmupPolyLR(optimizer, **options)  # type: ignore[arg-type]
+    rates = []
+    for _ in range(case.params["max_iter"]):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return np.array(rates)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_rates_are_the_recorded_ones(number: int) -> None:
+    case = Golden("lr_schedules")
+    options = dict(case.params["poly"][number])
+    options.setdefault("max_iters", case.params["max_iter"])
+    case.check(f"poly{number}", _rates(case, **options))
+
+
+def test_unknown_warmup_is_named() -> None:
+    with pytest.raises(ValueError, match="WARMUP_METHOD is 'cubic'"):
+        WarmupPolyLR(torch.optim.SGD([torch.zeros(1)], lr=1.0), 5, warmup_method="cubic")
