@@ -81,7 +81,7 @@ class PanopticMapper:
         utils.check_image_size(record, image)
         aug_input = T.AugInput(image)
         transforms = self.augmentations(aug_input)
-        image = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
+        image = aug_input.image.transpose(2, 0, 1).copy()
         record["image"] = torch.from_numpy(image)
         if not self.is_train:
             return record
