@@ -6,33 +6,16 @@ The source holds images/*.jpg, annotations/trimaps/*.png, annotations/trainval.t
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from seg_projects.data.datasets.label_map_sets import prepare_pets
-from seg_projects.errors import UserError
+from seg_projects.data.datasets.preparation_command import prepare_label_maps
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses ``argv`` and writes the data set; returns the exit status, 2 for a mistake."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", type=Path, help="folder of the publisher's unpacked files")
-    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
-    parser.add_argument(
-        "--output", type=Path, default=root / "prepared_pets", help="default: %(default)s"
-    )
-    args = parser.parse_args(argv)
-    try:
-        print(prepare_pets(args.source, args.output))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return prepare_label_maps(prepare_pets, "prepared_pets", __doc__, argv)
 
 
 if __name__ == "__main__":
