@@ -56,6 +56,8 @@ class Tolerance:
     """Of float arrays: largest difference by largest value."""
     fraction: float = 0.0
     """Of integer and bool arrays: share of elements that may differ."""
+    levels: int = 0
+    """Of integer arrays: the difference up to which elements count as equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +169,17 @@ def describe_difference(ours: Any, theirs: Any, tolerance: Tolerance) -> str:
         if a.shape != b.shape:
             return f"DIFFER: {key} {a.shape} and {b.shape}"
         is_float = np.issubdtype(b.dtype, np.floating)
-        difference = _relative(a, b) if is_float else float(np.mean(a != b)) if a.size else 0.0
+        difference = _relative(a, b) if is_float else _share(a, b, tolerance.levels)
         if not difference <= (tolerance.relative if is_float else tolerance.fraction):
             return f"DIFFER: {key} by {difference:.2g}"
         worst = max(worst, difference)
     return "equal" if worst == 0 else f"equal to {worst:.1g}"
+
+
+def _share(a: np.ndarray, b: np.ndarray, levels: int) -> float:
+    if not a.size:
+        return 0.0
+    return float(np.mean(np.abs(a.astype(np.int64) - b.astype(np.int64)) > levels))
 
 
 def _relative(a: np.ndarray, b: np.ndarray) -> float:
