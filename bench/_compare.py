@@ -179,6 +179,8 @@ def describe_difference(ours: Any, theirs: Any, tolerance: Tolerance) -> str:
 def _share(a: np.ndarray, b: np.ndarray, levels: int) -> float:
     if not a.size:
         return 0.0
+    if not levels:  # text, too
+        return float(np.mean(a != b))
     return float(np.mean(np.abs(a.astype(np.int64) - b.astype(np.int64)) > levels))
 
 
