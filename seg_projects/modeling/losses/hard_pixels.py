@@ -27,16 +27,24 @@ def hard_pixel_cross_entropy(
         class_weights: (K,).
         pixel_weights: (N, H, W).
     """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction={fraction} is outside (0, 1]; 0.2 keeps the hardest fifth.")
     loss = F.cross_entropy(
         logits, target, weight=class_weights, ignore_index=ignore_value, reduction="none"
     )
     if pixel_weights is not None:
         loss = loss * pixel_weights
+    return mean_of_hardest(loss, fraction)
+
+
+def mean_of_hardest(loss: Tensor, fraction: float) -> Tensor:
+    """Mean of the largest ``fraction``, in (0, 1], of the elements of ``loss``; 0 of none."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction={fraction} is outside (0, 1]; 0.2 keeps the hardest fifth.")
+    if loss.numel() == 0:
+        return loss.sum()
     if fraction == 1:
         return loss.mean()
-    # k follows from the shape alone: nothing waits for the device.
+    # Ignored pixels count, with loss 0, as in DeepLab: k follows from the shape alone, and nothing
+    # waits for the device.
     return loss.flatten().topk(max(1, int(fraction * loss.numel()))).values.mean()
 
 

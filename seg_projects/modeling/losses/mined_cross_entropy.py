@@ -8,6 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from .hard_pixels import mean_of_hardest
 from .labels import label_planes
 
 
@@ -23,7 +24,7 @@ def hard_pixel_cross_entropy_loss(
         fraction: in (0, 1], of all pixels of the batch.
     """
     loss = F.cross_entropy(logits, target, ignore_index=ignore_value, reduction="none")
-    return _mean_of_hardest(loss, fraction)
+    return mean_of_hardest(loss, fraction)
 
 
 def sigmoid_hard_pixel_cross_entropy_loss(
@@ -39,13 +40,4 @@ def sigmoid_hard_pixel_cross_entropy_loss(
     """
     labels, valid = label_planes(target, logits.shape[1], ignore_value=ignore_value)
     loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none") * valid
-    return _mean_of_hardest(loss, fraction)
-
-
-def _mean_of_hardest(loss: Tensor, fraction: float) -> Tensor:
-    if not 0 < fraction <= 1:
-        raise ValueError(f"fraction={fraction} is outside (0, 1]; 0.2 keeps the hardest fifth.")
-    if loss.numel() == 0:
-        return loss.sum()
-    # Ignored pixels count, with loss 0, as in DeepLab: k follows from the shape alone.
-    return loss.flatten().topk(max(1, int(fraction * loss.numel()))).values.mean()
+    return mean_of_hardest(loss, fraction)
