@@ -41,7 +41,7 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # sigmoid_cross_entropy, sigmoid_focal, sigmoid_dice, lovasz_hinge, ...
     cfg.MODEL.SEM_SEG_HEAD.LOSSES = [["cross_entropy", 1.0]]
     # Channels of UNetHead's steps, from coarse to fine, one fewer than IN_FEATURES; [] takes those
-    # of the skips.
+    # of the skips. Of XceptionUNetHead's blocks, from coarse to fine; [] halves them each time.
     cfg.MODEL.SEM_SEG_HEAD.DECODER_CHANNELS = []
     # Auxiliary losses of these heads: [name of a map, weight] of maps that are also classified by
     # themselves, in training alone; 0.4 is a usual weight.
@@ -51,6 +51,11 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     cfg.MODEL.UNET = type(cfg)()
     cfg.MODEL.UNET.CHANNELS = [64, 128, 256, 512, 1024]
     cfg.MODEL.UNET.NORM = "BN"
+    # build_xception_unet_backbone: channels of the first convolution, whose map is down1 (stride
+    # 2), and of the blocks, down2 (4), down3 (8), ...
+    cfg.MODEL.XCEPTION_UNET = type(cfg)()
+    cfg.MODEL.XCEPTION_UNET.CHANNELS = [32, 64, 128, 256]
+    cfg.MODEL.XCEPTION_UNET.NORM = "BN"
 
     # SegSemanticSegmentor, inference: [height, width] in pixels of a window that slides over the
     # image, [] for the whole image at once; the least share of a window, in [0, 1), that the next

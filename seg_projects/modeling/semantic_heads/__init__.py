@@ -5,6 +5,7 @@ from .deeplab import DeepLabV3Head, DeepLabV3PlusHead
 from .fcn import FCNHead
 from .panoptic_deeplab import PanopticDeepLabSemSegHead
 from .unet import AttentionUNetHead, UNetHead
+from .xception_unet import XceptionUNetHead
 
 __all__ = [
     "AttentionUNetHead",
@@ -14,4 +15,5 @@ __all__ = [
     "PanopticDeepLabSemSegHead",
     "SemanticHead",
     "UNetHead",
+    "XceptionUNetHead",
 ]

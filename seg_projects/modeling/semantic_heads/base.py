@@ -172,21 +172,29 @@ def crop_to(x: Tensor, reference: Tensor) -> Tensor:
     return x[..., : reference.shape[-2], : reference.shape[-1]]
 
 
-def conv_block(in_channels: int, out_channels: int, *, norm: str, kernel_size: int = 3) -> Conv2d:
-    """A convolution that keeps the size, normalised, with ReLU.
+def check_norm(norm: str, channels: int) -> None:
+    """Raises UserError where ``norm`` cannot normalise ``channels`` channels."""
+    if norm == "GN" and channels % 32:
+        raise UserError(
+            f"NORM 'GN' makes 32 groups, which do not divide {channels} channels: take a "
+            "multiple of 32, or NORM 'BN'."
+        )
+
+
+def conv_block(
+    in_channels: int, out_channels: int, *, norm: str, kernel_size: int = 3, stride: int = 1
+) -> Conv2d:
+    """A convolution that keeps the size, up to the stride, normalised, with ReLU.
 
     Raises:
         UserError: ``norm`` does not fit the channels.
     """
-    if norm == "GN" and out_channels % 32:
-        raise UserError(
-            f"NORM 'GN' makes 32 groups, which do not divide {out_channels} channels: take a "
-            "multiple of 32, or NORM 'BN'."
-        )
+    check_norm(norm, out_channels)
     conv = Conv2d(
         in_channels,
         out_channels,
         kernel_size=kernel_size,
+        stride=stride,
         padding=kernel_size // 2,
         bias=not norm,
         norm=get_norm(norm, out_channels),

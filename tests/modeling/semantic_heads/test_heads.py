@@ -17,12 +17,13 @@ from seg_projects.errors import UserError
 from seg_projects.modeling.semantic_heads import AttentionUNetHead, FCNHead, UNetHead
 from seg_projects.modeling.semantic_heads.unet import AttentionGate
 
-HEADS = ["FCNHead", "UNetHead", "AttentionUNetHead"]
+HEADS = ["FCNHead", "UNetHead", "AttentionUNetHead", "XceptionUNetHead"]
 SHAPES = {
     "res2": ShapeSpec(channels=6, stride=4),
     "res3": ShapeSpec(channels=8, stride=8),
     "res5": ShapeSpec(channels=10, stride=32),
 }
+STRIDES = {name: spec.stride or 0 for name, spec in SHAPES.items()}
 VOID = 255
 
 
@@ -45,7 +46,7 @@ def _build(name: str, **head: Any) -> nn.Module:
 def _features(height: int, width: int, images: int = 2) -> dict[str, torch.Tensor]:
     return {
         name: torch.randn(
-            images, spec.channels, ceil(height / spec.stride), ceil(width / spec.stride)
+            images, spec.channels or 0, *(ceil(n / STRIDES[name]) for n in (height, width))
         )
         for name, spec in SHAPES.items()
     }
@@ -122,10 +123,6 @@ def test_learns_what_its_features_tell(name: str) -> None:
         ({"IN_FEATURES": []}, "IN_FEATURES is empty"),
         ({"IN_FEATURES": ["res2", "res2"]}, "'res2' of stride 4 and 'res2' of stride 4"),
         ({"LOSSES": [["dize", 1.0]]}, "unknown loss 'dize'"),
-        (
-            {"NORM": "GN", "CONVS_DIM": 40, "DECODER_CHANNELS": [40, 40]},
-            "32 groups, which do not divide 40 channels",
-        ),
     ],
 )
 def test_wrong_config_is_refused_when_the_head_is_built(
@@ -133,6 +130,12 @@ def test_wrong_config_is_refused_when_the_head_is_built(
 ) -> None:
     with pytest.raises(UserError, match=message):
         _build(name, **head)
+
+
+@pytest.mark.parametrize(("name", "steps"), zip(HEADS, [2, 2, 2, 5], strict=True))
+def test_group_norm_asks_for_channels_that_32_divides(name: str, steps: int) -> None:
+    with pytest.raises(UserError, match="32 groups, which do not divide 40 channels"):
+        _build(name, NORM="GN", CONVS_DIM=40, DECODER_CHANNELS=[40] * steps)
 
 
 @pytest.mark.parametrize("name", ["UNetHead", "AttentionUNetHead"])
