@@ -31,6 +31,13 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #   STEMS           optional list: only the files of these names, less the suffix
     cfg.DATASETS.SEMANTIC = []
 
+    # What semantic segmentation is measured by beyond pixels (mIoU, Dice, ...); an entry is a name
+    # or [name, {option: value}]:
+    #   boundary_f1   BF1, {tolerance: 0.0075}: contour pixels with a counterpart within that share
+    #                 of the image's diagonal
+    #   boundary_iou  BIoU, {width: 0.02}: IoU of bands of that width along the contours
+    cfg.TEST.SEMANTIC_METRICS = []
+
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.
     cfg.SOLVER.OPTIMIZER = "SGD"
 

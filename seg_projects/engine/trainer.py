@@ -46,7 +46,11 @@ class SegTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        return build_evaluator(dataset_name, Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+        return build_evaluator(
+            dataset_name,
+            Path(cfg.OUTPUT_DIR) / "inference" / dataset_name,
+            semantic_metrics=cfg.TEST.SEMANTIC_METRICS,
+        )
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:

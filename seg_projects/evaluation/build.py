@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import (
@@ -17,18 +19,27 @@ from seg_projects.evaluation.instances import InstanceEvaluator
 from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
 from seg_projects.evaluation.panoptic import PanopticEvaluator
 from seg_projects.evaluation.semantic import SemanticEvaluator
+from seg_projects.evaluation.semantic_metrics import SemanticMetric, build_semantic_metrics
 
 
-def build_evaluator(dataset_name: str, output_dir: str | Path) -> DatasetEvaluator:
+def build_evaluator(
+    dataset_name: str, output_dir: str | Path, *, semantic_metrics: Sequence[Any] = ()
+) -> DatasetEvaluator:
     """The evaluators that ``evaluator_type`` in the metadata of ``dataset_name`` asks for.
+
+    Args:
+        dataset_name: a registered data set.
+        output_dir: folder for what Detectron2's evaluators write.
+        semantic_metrics: beyond those of pixels, as ``TEST.SEMANTIC_METRICS`` names them.
 
     Raises:
         UserError: no evaluator is known for that type.
     """
     metadata = MetadataCatalog.get(dataset_name)
+    metrics = build_semantic_metrics(semantic_metrics)
     kind = metadata.get("evaluator_type")
     if kind == "panoptic":
-        return DatasetEvaluators(_panoptic_evaluators(dataset_name, output_dir))
+        return DatasetEvaluators(_panoptic_evaluators(dataset_name, output_dir, metrics))
     if kind == "coco_panoptic_seg":
         truth = PanopticGroundTruth(dataset_name)
         return DatasetEvaluators(
@@ -39,7 +50,7 @@ def build_evaluator(dataset_name: str, output_dir: str | Path) -> DatasetEvaluat
             ]
         )
     if kind == "label_maps":
-        return SemanticEvaluator(LabelMapGroundTruth(dataset_name))
+        return SemanticEvaluator(LabelMapGroundTruth(dataset_name), metrics)
     if kind == "coco":
         return COCOEvaluator(dataset_name, output_dir=str(output_dir))
     if kind == "sem_seg":
@@ -50,11 +61,13 @@ def build_evaluator(dataset_name: str, output_dir: str | Path) -> DatasetEvaluat
     )
 
 
-def _panoptic_evaluators(dataset_name: str, output_dir: str | Path) -> list[DatasetEvaluator]:
+def _panoptic_evaluators(
+    dataset_name: str, output_dir: str | Path, metrics: Sequence[SemanticMetric]
+) -> list[DatasetEvaluator]:
     truth = PanopticGroundTruth(dataset_name)
     instances: DatasetEvaluator
     if truth.metadata.get("json_file"):
         instances = COCOEvaluator(dataset_name, output_dir=str(output_dir))
     else:
         instances = InstanceEvaluator(truth)
-    return [PanopticEvaluator(truth), instances, SemanticEvaluator(truth)]
+    return [PanopticEvaluator(truth), instances, SemanticEvaluator(truth, metrics)]

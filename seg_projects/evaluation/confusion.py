@@ -20,24 +20,34 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, num_classes: int)
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Scores (K,) in percent of every class of a (K, K) confusion matrix.
+def class_counts(confusion: np.ndarray) -> np.ndarray:
+    """Pixels (3, K) of each class: right ones, those of the truth, those predicted.
+
+    All scores below follow from these, so they are all that has to be kept of an image.
+    """
+    return np.stack((confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)))
+
+
+def class_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores (K,) in percent of every class.
 
     ``IoU`` and ``Dice`` (the F1 of pixels) are NaN where truth and prediction are both without the
     class, ``recall`` where the truth is, ``precision`` where the prediction is.
+
+    Args:
+        counts: (3, K) as of :func:`class_counts`.
     """
-    hits = np.diag(confusion).astype(np.float64)
-    in_truth, in_prediction = confusion.sum(axis=1), confusion.sum(axis=0)
+    hits, truth, predicted = counts
     return {
-        "IoU": _percent(hits, in_truth + in_prediction - hits),
-        "Dice": _percent(2 * hits, in_truth + in_prediction),
-        "precision": _percent(hits, in_prediction),
-        "recall": _percent(hits, in_truth),
+        "IoU": 100 * ratio(hits, truth + predicted - hits),
+        "Dice": 100 * ratio(2 * hits, truth + predicted),
+        "precision": 100 * ratio(hits, predicted),
+        "recall": 100 * ratio(hits, truth),
     }
 
 
-def mean_scores(confusion: np.ndarray) -> dict[str, float]:
-    """Scores in percent over all classes of a (K, K) confusion matrix.
+def mean_scores(counts: np.ndarray) -> dict[str, float]:
+    """Scores in percent over all classes.
 
     * ``mIoU``, ``mDice``, ``mACC`` (mean recall): over the classes that the truth holds, as
       Detectron2 does: predicting a class that is absent costs only the pixels it takes away.
@@ -45,38 +55,42 @@ def mean_scores(confusion: np.ndarray) -> dict[str, float]:
       predicted counts as 0.
     * ``fwIoU``: IoU weighted by the truth's pixels. ``pACC``: share of correct pixels.
     * ``kappa``: Cohen's, agreement beyond chance, 100 is perfect and 0 is chance.
+
+    Args:
+        counts: (3, K) as of :func:`class_counts`.
     """
-    per_class = class_scores(confusion)
-    in_truth = confusion.sum(axis=1)
-    occurs, total = in_truth > 0, float(in_truth.sum())
-    iou = per_class["IoU"]
-    hits = float(np.trace(confusion))
+    hits, truth, predicted = counts
+    occurs, total = truth > 0, int(truth.sum())
+    iou, dice = ratio(hits, truth + predicted - hits), ratio(2 * hits, truth + predicted)
+    weighted = float((iou[occurs] * (truth[occurs] / total)).sum()) if total else np.nan
     return {
-        "mIoU": _mean(iou[occurs]),
-        "mIoU_union": _mean(iou[~np.isnan(iou)]),
-        "fwIoU": float(np.average(iou[occurs], weights=in_truth[occurs])) if total else np.nan,
-        "mDice": _mean(per_class["Dice"][occurs]),
-        "mACC": _mean(per_class["recall"][occurs]),
-        "pACC": 100 * hits / total if total else np.nan,
-        "kappa": _kappa(confusion),
+        "mIoU": 100 * mean(iou[occurs]),
+        "mIoU_union": 100 * mean(iou[~np.isnan(iou)]),
+        "fwIoU": 100 * weighted,
+        "mDice": 100 * mean(dice[occurs]),
+        "mACC": 100 * mean(ratio(hits, truth)[occurs]),
+        "pACC": 100 * float(hits.sum() / total) if total else np.nan,
+        "kappa": 100 * _kappa(counts),
     }
 
 
-def _kappa(confusion: np.ndarray) -> float:
+def _kappa(counts: np.ndarray) -> float:
     """NaN where nothing is labelled or where chance alone agrees everywhere."""
-    total = float(confusion.sum())
+    hits, truth, predicted = counts
+    total = float(truth.sum())
     if not total:
         return float("nan")
-    observed = np.trace(confusion) / total
-    expected = float((confusion.sum(axis=1) / total) @ (confusion.sum(axis=0) / total))
-    return float("nan") if expected == 1 else float(100 * (observed - expected) / (1 - expected))
+    observed, expected = hits.sum() / total, float((truth / total) @ (predicted / total))
+    return float("nan") if expected == 1 else float((observed - expected) / (1 - expected))
 
 
-def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """``part / whole`` (K,) float64; NaN where the whole is nothing."""
     result = np.full(len(part), np.nan)
-    np.divide(100 * part, whole, out=result, where=whole > 0)
+    np.divide(part, whole, out=result, where=whole > 0)
     return result
 
 
-def _mean(values: np.ndarray) -> float:
+def mean(values: np.ndarray) -> float:
+    """The mean; NaN of nothing."""
     return float(values.mean()) if values.size else float("nan")

@@ -12,7 +12,12 @@ from tqdm import tqdm
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_miou
-from seg_projects.evaluation.confusion import class_scores, confusion_matrix, mean_scores
+from seg_projects.evaluation.confusion import (
+    class_counts,
+    class_scores,
+    confusion_matrix,
+    mean_scores,
+)
 from seg_projects.evaluation.scores import Problems, Scores
 
 SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".npy"}
@@ -105,7 +110,7 @@ def evaluate_label_maps(
             valid = np.where(true_labels == ignore_label, -1, true_labels.astype(np.int64))
             matrix = confusion_matrix(valid, labels, len(names))
             total += matrix
-            pixels.append(np.stack((matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))))
+            pixels.append(class_counts(matrix))
         except ValueError as error:
             problems.add(str(pair.predicted), str(error))
     problems.raise_if_any(f"{predictions} against {truth}")
@@ -132,7 +137,8 @@ def _check_labels(truth: np.ndarray, labels: np.ndarray, classes: int, ignore_la
 
 def label_scores(confusion: np.ndarray, names: Sequence[str]) -> Scores:
     """All scores of a (K, K) confusion matrix, with notes on classes that are absent."""
-    per_class = class_scores(confusion)
+    counts = class_counts(confusion)
+    per_class = class_scores(counts)
     absent = confusion.sum(axis=1) == 0
     predicted = absent & (confusion.sum(axis=0) > 0)
     notes = []
@@ -148,4 +154,4 @@ def label_scores(confusion: np.ndarray, names: Sequence[str]) -> Scores:
         name: {key: float(values[row]) for key, values in per_class.items()}
         for row, name in enumerate(names)
     }
-    return Scores(summary=mean_scores(confusion), per_category=rows, notes=notes)
+    return Scores(summary=mean_scores(counts), per_category=rows, notes=notes)

@@ -51,7 +51,8 @@ def _output(number: int) -> dict[str, Any]:
 
 
 def _results(images: list[int]) -> Any:
-    evaluator = build_evaluator(NAME, "unused")
+    metrics = ["boundary_f1", "boundary_iou"]
+    evaluator = build_evaluator(NAME, "unused", semantic_metrics=metrics)
     evaluator.reset()
     records = {record["image_id"]: record for record in DatasetCatalog.get(NAME)}
     evaluator.process([records[i] for i in images], [_output(i) for i in images])
@@ -107,4 +108,7 @@ def test_processes_give_the_numbers_of_one(tmp_path: Path, shares: list[list[int
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * len(shares)
     assert (tmp_path / "results.json").read_text() == expected
-    assert 10 < json.loads(expected)["panoptic_seg"]["PQ"] < 90
+    scores = json.loads(expected)
+    assert 10 < scores["panoptic_seg"]["PQ"] < 90
+    assert 10 < scores["sem_seg"]["mBF1"] < 90
+    assert 10 < scores["sem_seg"]["mBIoU"] < 90

@@ -1,34 +1,108 @@
-"""The confusion matrix and what is read from it."""
+"""The semantic evaluator: Detectron2's numbers, boundaries by config."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
+from golden import Golden
 
+from seg_projects.errors import UserError
 from seg_projects.evaluation.confusion import confusion_matrix
-from seg_projects.evaluation.semantic import semantic_scores
+from seg_projects.evaluation.semantic import SemanticEvaluator
+from seg_projects.evaluation.semantic_metrics import (
+    BoundaryF1,
+    BoundaryIoU,
+    PixelMetric,
+    build_semantic_metrics,
+)
+
+PIXELS = (PixelMetric(),)
+Maps = list[tuple[np.ndarray, np.ndarray]]
 
 
-def test_rows_are_truth_columns_prediction_and_ignored_pixels_are_out():
+def _evaluate(maps: Maps, names: list[str], metrics: Any = PIXELS) -> dict[str, float]:
+    """Of pairs (truth, predicted) of label maps."""
+    truth: Any = SimpleNamespace(
+        metadata=SimpleNamespace(stuff_classes=names), labels=lambda image_id: maps[image_id][0]
+    )
+    evaluator = SemanticEvaluator(truth, metrics)
+    for number, (_, labels) in enumerate(maps):
+        one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels).long(), len(names))
+        evaluator.process([{"image_id": number}], [{"sem_seg": one_hot.permute(2, 0, 1).float()}])
+    result = evaluator.evaluate()
+    assert result is not None
+    return result["sem_seg"]
+
+
+def test_detectron2s_values_under_its_keys_to_the_last_digit() -> None:
+    golden = Golden("sem_seg_evaluator")
+    maps = [(golden.input_array(f"gt{i}"), golden.input_array(f"pred{i}")) for i in range(2)]
+    names = golden.params["classes"]
+    result = _evaluate(maps, names)
+    keys = ["mIoU", "fwIoU", "mACC", "pACC", *(f"{k}-{n}" for k in ("IoU", "ACC") for n in names)]
+    expected = golden.json("result")
+    # JSON knows no NaN: it holds "nan".
+    np.testing.assert_array_equal([result[k] for k in keys], [float(expected[k]) for k in keys])
+
+
+def test_rows_are_truth_columns_prediction_and_ignored_pixels_are_out() -> None:
     matrix = confusion_matrix(np.array([[0, 0, 1, 255]]), np.array([[0, 1, 1, 0]]), 2)
     assert matrix.tolist() == [[1, 1], [0, 1]]
 
 
-def test_scores_follow_from_the_matrix():
-    # Class 0: 3 of 4 found, 1 too many; class 1: 1 of 2 found, 1 too many; class 2 is absent.
-    scores = semantic_scores(np.array([[3, 1, 0], [1, 1, 0], [0, 0, 0]]))
-    assert scores["iou"][:2].tolist() == pytest.approx([60, 100 / 3])
-    assert np.isnan(scores["iou"][2])
-    assert scores["mIoU"] == pytest.approx((60 + 100 / 3) / 2)
-    assert scores["fwIoU"] == pytest.approx((60 * 4 + 100 / 3 * 2) / 6)
-    assert scores["mACC"] == pytest.approx((75 + 50) / 2)
-    assert scores["pACC"] == pytest.approx(100 * 4 / 6)
+def test_scores_of_pixels_per_class() -> None:
+    # Class 0: 3 of 4 found, 1 too many; class 1: 1 of 2 found, 1 too many; 2 is predicted alone.
+    truth = np.array([[0, 0, 0, 0, 1, 1, 255]])
+    scores = _evaluate([(truth, np.array([[0, 0, 0, 1, 1, 0, 2]]))], ["a", "b", "c"])
+    assert [scores["IoU-a"], scores["IoU-b"]] == pytest.approx([60, 100 / 3])
+    assert [scores["Dice-a"], scores["ACC-a"], scores["precision-a"]] == pytest.approx([75] * 3)
+    assert all(np.isnan(scores[f"{key}-c"]) for key in ("IoU", "ACC", "Dice", "precision"))
 
 
-def test_nothing_labelled_is_nan_not_an_error():
-    assert np.isnan(semantic_scores(np.zeros((2, 2), int))["mIoU"])
+def test_boundary_scores_pool_the_images() -> None:
+    truth = np.array([[0, 0, 0, 1, 1, 1]])
+    maps = [(truth, truth), (truth, np.array([[0, 1, 1, 1, 1, 1]]))]
+    scores = _evaluate(maps, ["a", "b"], (PixelMetric(), BoundaryF1(0.0), BoundaryIoU(0.01)))
+    # Edges of the truth at 2 | 3, of the second prediction at 0 | 1: 1 of 2 have a counterpart.
+    assert (scores["BF1-a"], scores["BF1-b"], scores["mBF1"]) == (50, 50, 50)
+    # One row: all of it lies at the frame, so the bands are the classes.
+    assert scores["BIoU-a"] == scores["IoU-a"] == pytest.approx(100 * 4 / 6)
+    assert scores["mBIoU"] == pytest.approx((100 * 4 / 6 + 100 * 6 / 8) / 2)
 
 
-def test_other_sizes_are_refused():
-    with pytest.raises(ValueError, match=r"\(1, 2\), the truth \(1, 3\)"):
-        confusion_matrix(np.zeros((1, 3), int), np.zeros((1, 2), int), 2)
+def test_a_boundary_on_one_side_alone_scores_0_and_on_none_is_undefined() -> None:
+    flat, edge = np.zeros((2, 4), int), np.array([[0, 0, 1, 1]] * 2)
+    metrics = (BoundaryF1(),)
+    missed = _evaluate([(edge, flat)], ["a", "b", "c"], metrics)
+    assert (missed["BF1-a"], missed["BF1-b"], missed["mBF1"]) == (0, 0, 0)
+    assert np.isnan(missed["BF1-c"])
+    invented = _evaluate([(flat, edge)], ["a", "b", "c"], metrics)
+    assert (invented["BF1-a"], invented["BF1-b"]) == (0, 0)
+    assert np.isnan(invented["mBF1"])
+
+
+def test_no_image_at_all_is_undefined() -> None:
+    scores = _evaluate([], ["a", "b"], (PixelMetric(), BoundaryF1(), BoundaryIoU()))
+    assert all(np.isnan(value) for value in scores.values())
+
+
+def test_the_config_chooses_metrics_and_their_options() -> None:
+    entries = ["boundary_iou", ["boundary_f1", {"tolerance": 0.02}]]
+    assert build_semantic_metrics(entries) == [PixelMetric(), BoundaryIoU(), BoundaryF1(0.02)]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("boundary", "names 'boundary'; known: boundary_f1, boundary_iou"),
+        (["boundary_f1", {"width": 1}], r"boundary_f1 has the options \['width'\]; known: toler"),
+        (["boundary_f1", 0.02], "an entry is a name or"),
+    ],
+)
+def test_a_wrong_entry_is_named(entry: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_semantic_metrics([entry])
