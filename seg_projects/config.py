@@ -30,6 +30,14 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #   IGNORE_LABEL    optional value in the file of pixels that do not count (255)
     #   STEMS           optional list: only the files of these names, less the suffix
     cfg.DATASETS.SEMANTIC = []
+    # Data sets of object masks of one class, declared likewise; they need INPUT.MASK_FORMAT
+    # "bitmask". Each entry is a dict with
+    #   NAME            the name for DATASETS.TRAIN / DATASETS.TEST
+    #   MASKS           folder of IMAGE/images/* and IMAGE/masks/*, a PNG per object; with IMAGES,
+    #                   folder of maps that number the objects, 0 being background
+    #   IMAGES          optional folder of the images of numbered maps, of the same names
+    #   CLASS           name of the class
+    cfg.DATASETS.INSTANCE_MASKS = []
 
     # What semantic segmentation is measured by beyond pixels (mIoU, Dice, ...); an entry is a name
     # or [name, {option: value}]:

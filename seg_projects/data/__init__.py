@@ -1,5 +1,11 @@
 """From a data set's files to the model's input dicts."""
 
+from .datasets.builtin import builtin_root, register_builtin
+from .datasets.instance_masks import (
+    declare_instance_masks,
+    register_instance_maps,
+    register_mask_folders,
+)
 from .datasets.panoptic import declare_panoptic_datasets, register_panoptic
 from .datasets.semantic import declare_semantic_datasets, register_semantic
 from .panoptic_mapper import PanopticMapper
@@ -8,8 +14,14 @@ from .semantic_mapper import SemanticMapper
 __all__ = [
     "PanopticMapper",
     "SemanticMapper",
+    "declare_instance_masks",
     "declare_panoptic_datasets",
     "declare_semantic_datasets",
+    "register_builtin",
+    "register_instance_maps",
+    "register_mask_folders",
     "register_panoptic",
     "register_semantic",
 ]
+
+register_builtin(builtin_root())

@@ -22,7 +22,11 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from seg_projects.config import add_seg_projects_config
-from seg_projects.data import declare_panoptic_datasets, declare_semantic_datasets
+from seg_projects.data import (
+    declare_instance_masks,
+    declare_panoptic_datasets,
+    declare_semantic_datasets,
+)
 from seg_projects.data.categories import OutputCategories
 from seg_projects.errors import UserError
 
@@ -189,6 +193,7 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
         torch.set_flush_denormal(True)
     declare_panoptic_datasets(cfg)
     declare_semantic_datasets(cfg)
+    declare_instance_masks(cfg)
     _check_datasets(cfg, eval_only=args.eval_only)
     _check_weights(cfg, eval_only=args.eval_only, resume=args.resume)
     _check_output_dir(Path(cfg.OUTPUT_DIR))
@@ -212,7 +217,7 @@ def _check_datasets(cfg: CfgNode, *, eval_only: bool) -> None:
             near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3, cutoff=0.3)
             raise UserError(
                 f"Data set {name!r} is not registered. Near names: {', '.join(near) or 'none'}. "
-                "Declare your own under DATASETS.PANOPTIC or DATASETS.SEMANTIC."
+                "Declare your own under DATASETS.PANOPTIC, SEMANTIC or INSTANCE_MASKS."
             )
         _check_class_counts(cfg, name)
 

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from seg_projects.colors import spread_color
+
 Image = NDArray[np.uint8]
 Ids = NDArray[np.integer[Any]]
 
@@ -47,17 +49,11 @@ def categories_from_coco(records: Iterable[Mapping[str, Any]]) -> dict[int, Cate
     return {
         record["id"]: Category(
             name=record["name"],
-            color=tuple(record.get("color") or _spread_color(index)),
+            color=tuple(record.get("color") or spread_color(index)),
             is_thing=bool(record["isthing"]),
         )
         for index, record in enumerate(records)
     }
-
-
-def _spread_color(index: int) -> tuple[int, int, int]:
-    """A colour for a category without one; successive hues lie a golden angle apart."""
-    red, green, blue = colorsys.hsv_to_rgb(index * 0.381966 % 1, 0.65, 0.9)
-    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def panoptic_overlay(

@@ -52,10 +52,7 @@ def write_coco_instances(
                     "id": len(annotations) + 1,
                     "image_id": record["id"],
                     "category_id": item.label,
-                    "segmentation": _segmentation(item, image.size),
-                    "area": item.mask.area,
-                    "bbox": item.mask.box_xywh,
-                    "iscrowd": int(item.is_crowd),
+                    **shape_record(item, image.size),
                 }
             )
     output.require_images(image_records)
@@ -69,6 +66,16 @@ def write_coco_instances(
     content = {"images": image_records, "annotations": annotations, "categories": categories}
     write_json(output.json_file, content)
     return output.json_file
+
+
+def shape_record(item: MaskedObject, size: tuple[int, int]) -> Record:
+    """COCO's ``segmentation``, ``area``, ``bbox``, ``iscrowd`` of an object with pixels."""
+    return {
+        "segmentation": _segmentation(item, size),
+        "area": item.mask.area,
+        "bbox": item.mask.box_xywh,
+        "iscrowd": int(item.is_crowd),
+    }
 
 
 def _segmentation(item: MaskedObject, size: tuple[int, int]) -> list[list[float]] | Record:

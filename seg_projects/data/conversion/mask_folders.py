@@ -119,19 +119,28 @@ def read_voc(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterat
             if instances is None:
                 continue
             instances[instances == VOID_VALUE] = 0
-            objects = _voc_objects(classes, instances, names, object_file, log)
+            objects = voc_objects(classes, instances, names, object_file, log)
         yield AnnotatedImage(
             file_name=name, source=path, height=size[0], width=size[1], objects=list(objects)
         )
 
 
-def _voc_objects(
+def voc_objects(
     classes: np.ndarray,
     instances: np.ndarray,
     names: Mapping[int, str],
     file: Path,
     log: ConversionLog,
 ) -> Iterator[MaskedObject]:
+    """The objects of one VOC image.
+
+    Args:
+        classes: (H, W) values of SegmentationClass.
+        instances: (H, W) values of SegmentationObject, 0 where there is none.
+        names: of the values that are classes; objects of others are void.
+        file: for the notes.
+        log: takes notes about values without a name.
+    """
     for number, mask in split_ids(instances).items():
         value = int(np.bincount(classes[mask.region][mask.pixels]).argmax())
         if value in names:

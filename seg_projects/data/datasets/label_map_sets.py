@@ -6,18 +6,16 @@ Written are ``images/SPLIT/*``, ``labels/SPLIT/*.png`` (classes from 0, 255 is i
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from seg_projects.data.conversion.coco_panoptic import write_png
 from seg_projects.data.conversion.image_files import list_images, read_pixels, require_folder
+from seg_projects.data.datasets.preparation import in_parallel
 from seg_projects.errors import UserError
 from seg_projects.files import write_atomically
 
@@ -96,10 +94,7 @@ def _prepare(items: Sequence[LabelledImage], classes: Sequence[str], output: Pat
         raise UserError(f"{len(missing)} files are missing, the first is {missing[0]}.")
     if not items:
         raise UserError("The source lists no images.")
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        done = pool.map(lambda item: _prepare_one(item, output), items)
-        for _ in tqdm(done, total=len(items), desc=output.name, unit="image"):
-            pass
+    in_parallel(lambda item: _prepare_one(item, output), items, output.name)
     write_atomically(output / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
     return output
 

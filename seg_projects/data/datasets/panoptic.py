@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from seg_projects.colors import spread_color
 from seg_projects.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -87,25 +88,56 @@ def register_panoptic(
                 "DATASETS.ROOT in the config, else from the environment variable "
                 "DETECTRON2_DATASETS, else from ./datasets; datasets/README.md shows the folders."
             )
+    categories = read_panoptic_json(panoptic_json)["categories"]
+    if not categories:
+        raise UserError(f"Data set {name!r}: {panoptic_json} lists no categories.")
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    metadata = _category_metadata(name, panoptic_json)
-    DatasetCatalog.register(
+    catalog_panoptic(
         name,
         lambda: load_panoptic_records(
             panoptic_json, image_root=image_root, panoptic_root=panoptic_root, image_ids=image_ids
         ),
+        categories=categories,
+        image_root=image_root,
+        panoptic_json=panoptic_json,
+        panoptic_root=panoptic_root,
+        instances_json=instances_json,
     )
+
+
+def catalog_panoptic(
+    name: str,
+    load: Callable[[], list[dict[str, Any]]],
+    *,
+    categories: Sequence[dict[str, Any]],
+    image_root: Path,
+    panoptic_json: Path,
+    panoptic_root: Path,
+    instances_json: Path | None = None,
+) -> None:
+    """Puts a panoptic data set into the catalogs; no file is opened.
+
+    Args:
+        name: not yet in the catalogs.
+        load: gives the records; called when they are asked for.
+        categories: ``id``, ``name``, ``isthing``, perhaps ``color`` of each.
+        image_root: folder of the images.
+        panoptic_json: the COCO panoptic annotation file.
+        panoptic_root: folder of the id PNGs.
+        instances_json: COCO instances file, the ground truth of AP where it is given.
+    """
+    DatasetCatalog.register(name, load)
     if instances_json is not None:
-        metadata["json_file"] = str(instances_json)
+        MetadataCatalog.get(name).set(json_file=str(instances_json))
     MetadataCatalog.get(name).set(
         image_root=str(image_root),
         panoptic_root=str(panoptic_root),
         panoptic_json=str(panoptic_json),
         evaluator_type="panoptic",
         ignore_label=IGNORE_LABEL,
-        **metadata,
+        **category_metadata(categories),
     )
 
 
@@ -136,14 +168,12 @@ def read_panoptic_json(
     return _parse(str(path), path.stat().st_mtime_ns, required)
 
 
-def _category_metadata(name: str, panoptic_json: Path) -> dict[str, Any]:
-    categories = read_panoptic_json(panoptic_json)["categories"]
-    if not categories:
-        raise UserError(f"Data set {name!r}: {panoptic_json} lists no categories.")
+def category_metadata(categories: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Names, colours and contiguous ids of COCO panoptic ``categories``, for the catalog."""
     categories = sorted(categories, key=lambda category: category["id"])
     things = [c for c in categories if c["isthing"]]
     stuff = [c for c in categories if not c["isthing"]]
-    palette = {c["id"]: c.get("color", _colour(i)) for i, c in enumerate(categories)}
+    palette = {c["id"]: list(c.get("color") or spread_color(i)) for i, c in enumerate(categories)}
     return {
         "thing_classes": [c["name"] for c in things],
         "thing_colors": [palette[c["id"]] for c in things],
@@ -153,11 +183,6 @@ def _category_metadata(name: str, panoptic_json: Path) -> dict[str, Any]:
         # As in Detectron2's separated COCO: 0, no category of the file, stands for all things.
         "stuff_dataset_id_to_contiguous_id": {0: 0} | {c["id"]: i + 1 for i, c in enumerate(stuff)},
     }
-
-
-def _colour(index: int) -> list[int]:
-    """A colour for a category that has none: successive ones differ strongly."""
-    return [(67 * index + 80) % 256, (151 * index + 40) % 256, (29 * index + 160) % 256]
 
 
 def load_panoptic_records(

@@ -38,3 +38,37 @@ def prepare_label_maps(
         return 0
 
     return run_tool(work)
+
+
+def prepare_in_place(
+    prepare: Callable[[Path], list[Path]],
+    name: str,
+    description: str | None,
+    argv: Sequence[str] | None,
+) -> int:
+    """Parses ``argv`` ([FOLDER]), calls ``prepare`` and lists what it wrote; the exit status.
+
+    Args:
+        prepare: from the publisher's folder, into which it writes, to the files.
+        name: of that folder below the data sets' root, where it is not given.
+        description: what ``--help`` says first.
+        argv: the arguments; None takes those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        default=root / name,
+        help="the publisher's unpacked files, beside which is written; default: %(default)s",
+    )
+    args = parser.parse_args(argv)
+
+    def work() -> int:
+        sys.stdout.write("".join(f"{path}\n" for path in prepare(args.folder)))
+        return 0
+
+    return run_tool(work)

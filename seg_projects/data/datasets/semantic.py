@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from seg_projects.colors import spread_color
 from seg_projects.data.datasets.panoptic import dataset_root
 from seg_projects.data.label_maps import IGNORED, class_table
 from seg_projects.errors import UserError
@@ -92,20 +94,49 @@ def register_semantic(
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, lambda: load_semantic_records(image_root, label_root, stems))
+    catalog_label_maps(
+        name,
+        lambda: load_semantic_records(image_root, label_root, stems),
+        classes=classes,
+        table=table,
+        image_root=image_root,
+        label_root=label_root,
+    )
+
+
+def catalog_label_maps(
+    name: str,
+    load: Callable[[], list[dict[str, Any]]],
+    *,
+    classes: Sequence[str],
+    table: np.ndarray,
+    image_root: Path,
+    label_root: Path,
+    colors: Sequence[Sequence[int]] | None = None,
+) -> None:
+    """Puts a data set of label maps into the catalogs.
+
+    Args:
+        name: not yet in the catalogs.
+        load: gives the records, see :func:`label_map_records`; called when they are asked for.
+        classes: names of the classes 0 to K - 1.
+        table: value in the file -> class, see :func:`class_table`.
+        image_root: folder of the images.
+        label_root: folder of the label maps.
+        colors: RGB of the classes; distinct ones where None.
+    """
+    DatasetCatalog.register(name, load)
     MetadataCatalog.get(name).set(
         image_root=str(image_root),
         sem_seg_root=str(label_root),
         evaluator_type="label_maps",
         ignore_label=IGNORED,
         stuff_classes=list(classes),
-        stuff_colors=[_colour(i, len(classes)) for i in range(len(classes))],
+        stuff_colors=[
+            list(color) for color in (colors or [spread_color(i) for i in range(len(classes))])
+        ],
         label_table=table,
     )
-
-
-def _colour(index: int, count: int) -> list[int]:
-    return [round(255 * c) for c in colorsys.hsv_to_rgb(index / count, 0.65, 0.9)]
 
 
 def load_semantic_records(
@@ -116,28 +147,44 @@ def load_semantic_records(
     Raises:
         UserError: there is no image, or an image has no label map.
     """
-    from PIL import Image
-
     images, labels = _files_by_stem(image_root), _files_by_stem(label_root)
     wanted = list(images) if stems is None else [str(stem) for stem in stems]
     if not wanted:
         raise UserError(f"{image_root} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
-    records = []
     for stem in wanted:
         for folder, files in ((image_root, images), (label_root, labels)):
             if stem not in files:
                 raise UserError(f"{folder} has no file {stem!r} ({', '.join(IMAGE_SUFFIXES)}).")
-        with Image.open(images[stem]) as image:
-            width, height = image.size
-        record = {
-            "file_name": str(images[stem]),
-            "sem_seg_file_name": str(labels[stem]),
-            "image_id": stem,
+    return label_map_records((stem, images[stem], labels[stem]) for stem in wanted)
+
+
+def label_map_records(files: Iterable[tuple[str, Path, Path]]) -> list[dict[str, Any]]:
+    """Detectron2 records of (image id, image, label map); only the images' headers are read.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    return [
+        {
+            "file_name": str(image),
+            "sem_seg_file_name": str(label),
+            "image_id": image_id,
             "height": height,
             "width": width,
         }
-        records.append(record)
-    return records
+        for image_id, image, label in files
+        for height, width in (_displayed_size(image),)
+    ]
+
+
+def _displayed_size(path: Path) -> tuple[int, int]:
+    # Imported here: a record's size is asked for by those alone who load one.
+    from seg_projects.data.conversion.image_files import displayed_size
+
+    try:
+        return displayed_size(path)
+    except OSError as error:
+        raise UserError(f"The image {path} cannot be read: {error}.") from error
 
 
 def _files_by_stem(folder: Path) -> dict[str, Path]:

@@ -1,0 +1,121 @@
+"""Data sets of object masks: one PNG per object, or maps that number the objects."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from seg_projects.colors import spread_color
+from seg_projects.data.datasets.panoptic import dataset_root
+from seg_projects.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+REQUIRED_KEYS = ("NAME", "MASKS", "CLASS")
+OPTIONAL_KEYS = ("IMAGES",)
+
+
+def declare_instance_masks(cfg: CfgNode) -> None:
+    """Registers every entry of ``cfg.DATASETS.INSTANCE_MASKS``; the same twice is no error."""
+    key = "DATASETS.INSTANCE_MASKS"
+    root = dataset_root(cfg)
+    for entry in cfg.DATASETS.INSTANCE_MASKS:
+        if not isinstance(entry, dict):
+            raise UserError(f"{key} holds {entry!r}; each entry is a dict of NAME, MASKS, CLASS.")
+        known = REQUIRED_KEYS + OPTIONAL_KEYS
+        if unknown := sorted(set(entry) - set(known)):
+            raise UserError(f"{key} has the unknown key {unknown[0]!r}; known: {known}.")
+        if missing := [name for name in REQUIRED_KEYS if name not in entry]:
+            raise UserError(f"{key} entry {entry.get('NAME', entry)!r} lacks {missing}.")
+        masks, label = root / entry["MASKS"], str(entry["CLASS"])
+        if "IMAGES" in entry:
+            register_instance_maps(entry["NAME"], masks, images=root / entry["IMAGES"], label=label)
+        else:
+            register_mask_folders(entry["NAME"], masks, label=label)
+
+
+def register_mask_folders(name: str, source: Path, *, label: str) -> None:
+    """Registers ``source/IMAGE/images/*`` and ``source/IMAGE/masks/*``, a PNG per object.
+
+    Args:
+        name: for ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
+        source: the folder.
+        label: the class of all objects.
+    """
+    _register(name, "mask-folders", source, None, label)
+
+
+def register_instance_maps(name: str, masks: Path, *, images: Path, label: str) -> None:
+    """Registers a folder of 8- or 16-bit maps: 0 is background, each other value one object.
+
+    Args:
+        name: for ``DATASETS.TRAIN`` and ``DATASETS.TEST``.
+        masks: folder of the maps.
+        images: folder of the images, of the same names less the suffix.
+        label: the class of all objects.
+    """
+    _register(name, "instance-maps", masks, images, label)
+
+
+Layout = Literal["mask-folders", "instance-maps"]
+
+
+def _register(name: str, layout: Layout, source: Path, images: Path | None, label: str) -> None:
+    for path in filter(None, (source, images)):
+        if not path.is_dir():
+            raise UserError(
+                f"Data set {name!r}: {path} is no folder. Relative paths start from DATASETS.ROOT "
+                "in the config, else from the environment variable DETECTRON2_DATASETS, else from "
+                "./datasets."
+            )
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, lambda: load_instance_records(layout, source, images, label))
+    MetadataCatalog.get(name).set(
+        image_root=str(images or source),
+        evaluator_type="coco",
+        thing_classes=[label],
+        thing_colors=[list(spread_color(0))],
+    )
+
+
+def load_instance_records(
+    layout: Layout, source: Path, images: Path | None, label: str
+) -> list[dict[str, Any]]:
+    """Detectron2 records whose ``annotations`` are run lengths: ``INPUT.MASK_FORMAT`` "bitmask".
+
+    What cannot be used is left out and named in a warning.
+
+    Raises:
+        UserError: nothing can be used.
+    """
+    # Imported here: the readers are for those alone who load such a set.
+    from seg_projects.data.conversion import READERS, ConversionLog, ReaderOptions
+    from seg_projects.data.conversion.coco_instances import shape_record
+
+    log = ConversionLog()
+    options = ReaderOptions(images=images, default_label=label)
+    records = [
+        {
+            "file_name": str(image.source),
+            "image_id": image.file_name,
+            "height": image.height,
+            "width": image.width,
+            "annotations": [
+                {**shape_record(item, image.size), "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
+                for item in image.objects
+                if item.mask.area
+            ],
+        }
+        for image in READERS[layout](source, options, log)
+    ]
+    if log.entries:
+        logger.warning("%s:\n%s", source, log.table())
+    if not records:
+        raise UserError(f"{source}: no image could be used. {log.table(examples=1)}")
+    return records
