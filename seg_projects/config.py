@@ -22,6 +22,13 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #                   thing segments of the PNGs are
     #   IMAGE_IDS       optional list: only these images
     cfg.DATASETS.PANOPTIC = []
+    # Data sets in the COCO instances format, declared likewise. Each entry is a dict with
+    #   NAME            the name for DATASETS.TRAIN / DATASETS.TEST
+    #   IMAGES          folder of the images
+    #   INSTANCES_JSON  COCO instances JSON; its `categories` are the classes
+    #   IMAGE_IDS       optional list: only these images
+    # AP counts TEST.DETECTIONS_PER_IMAGE detections of an image and category, and at least 100.
+    cfg.DATASETS.INSTANCES = []
     # Data sets of label maps, declared likewise. Each entry is a dict with
     #   NAME            the name for DATASETS.TRAIN / DATASETS.TEST
     #   IMAGES, LABELS  folders; an image and its label map have the same name, less the suffix

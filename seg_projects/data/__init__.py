@@ -6,6 +6,7 @@ from .datasets.instance_masks import (
     register_instance_maps,
     register_mask_folders,
 )
+from .datasets.instances import declare_instance_datasets, register_instances
 from .datasets.panoptic import declare_panoptic_datasets, register_panoptic
 from .datasets.semantic import declare_semantic_datasets, register_semantic
 from .panoptic_mapper import PanopticMapper
@@ -14,11 +15,13 @@ from .semantic_mapper import SemanticMapper
 __all__ = [
     "PanopticMapper",
     "SemanticMapper",
+    "declare_instance_datasets",
     "declare_instance_masks",
     "declare_panoptic_datasets",
     "declare_semantic_datasets",
     "register_builtin",
     "register_instance_maps",
+    "register_instances",
     "register_mask_folders",
     "register_panoptic",
     "register_semantic",

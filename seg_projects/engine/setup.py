@@ -23,6 +23,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from seg_projects.config import add_seg_projects_config
 from seg_projects.data import (
+    declare_instance_datasets,
     declare_instance_masks,
     declare_panoptic_datasets,
     declare_semantic_datasets,
@@ -194,6 +195,7 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
     declare_panoptic_datasets(cfg)
     declare_semantic_datasets(cfg)
     declare_instance_masks(cfg)
+    declare_instance_datasets(cfg)
     _check_datasets(cfg, eval_only=args.eval_only)
     _check_weights(cfg, eval_only=args.eval_only, resume=args.resume)
     _check_output_dir(Path(cfg.OUTPUT_DIR))
@@ -217,7 +219,7 @@ def _check_datasets(cfg: CfgNode, *, eval_only: bool) -> None:
             near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3, cutoff=0.3)
             raise UserError(
                 f"Data set {name!r} is not registered. Near names: {', '.join(near) or 'none'}. "
-                "Declare your own under DATASETS.PANOPTIC, SEMANTIC or INSTANCE_MASKS."
+                "Declare your own under DATASETS.PANOPTIC, SEMANTIC, INSTANCES or INSTANCE_MASKS."
             )
         _check_class_counts(cfg, name)
 
@@ -230,6 +232,8 @@ def _check_class_counts(cfg: CfgNode, name: str) -> None:
     }
     if "Semantic" in cfg.MODEL.META_ARCHITECTURE:
         del wanted["MODEL.ROI_HEADS.NUM_CLASSES"]
+    elif "RCNN" in cfg.MODEL.META_ARCHITECTURE:
+        del wanted["MODEL.SEM_SEG_HEAD.NUM_CLASSES"]
     elif "Panoptic" not in cfg.MODEL.META_ARCHITECTURE:
         return
     for key, (count, classes) in wanted.items():

@@ -50,6 +50,8 @@ class SegTrainer(DefaultTrainer):
             dataset_name,
             Path(cfg.OUTPUT_DIR) / "inference" / dataset_name,
             semantic_metrics=cfg.TEST.SEMANTIC_METRICS,
+            # COCO's limit of 100, or all that the model may find where that is more.
+            max_detections=max(100, cfg.TEST.DETECTIONS_PER_IMAGE),
         )
 
     @classmethod

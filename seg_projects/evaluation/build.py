@@ -15,6 +15,7 @@ from detectron2.evaluation import (
 )
 from seg_projects.errors import UserError
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
+from seg_projects.evaluation.instance_truth import InstanceGroundTruth
 from seg_projects.evaluation.instances import InstanceEvaluator
 from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
 from seg_projects.evaluation.panoptic import PanopticEvaluator
@@ -23,7 +24,11 @@ from seg_projects.evaluation.semantic_metrics import SemanticMetric, build_seman
 
 
 def build_evaluator(
-    dataset_name: str, output_dir: str | Path, *, semantic_metrics: Sequence[Any] = ()
+    dataset_name: str,
+    output_dir: str | Path,
+    *,
+    semantic_metrics: Sequence[Any] = (),
+    max_detections: int = 100,
 ) -> DatasetEvaluator:
     """The evaluators that ``evaluator_type`` in the metadata of ``dataset_name`` asks for.
 
@@ -31,6 +36,7 @@ def build_evaluator(
         dataset_name: a registered data set.
         output_dir: folder for what Detectron2's evaluators write.
         semantic_metrics: beyond those of pixels, as ``TEST.SEMANTIC_METRICS`` names them.
+        max_detections: of an image and category count, where the type is "instances".
 
     Raises:
         UserError: no evaluator is known for that type.
@@ -51,13 +57,16 @@ def build_evaluator(
         )
     if kind == "label_maps":
         return SemanticEvaluator(LabelMapGroundTruth(dataset_name), metrics)
+    if kind == "instances":
+        truth_of_file = InstanceGroundTruth(dataset_name)
+        return InstanceEvaluator(truth_of_file, max_detections=max_detections)
     if kind == "coco":
         return COCOEvaluator(dataset_name, output_dir=str(output_dir))
     if kind == "sem_seg":
         return SemSegEvaluator(dataset_name, output_dir=str(output_dir))
     raise UserError(
         f"Data set {dataset_name!r} has the evaluator_type {kind!r}; known are 'panoptic', "
-        "'label_maps', 'coco_panoptic_seg', 'coco' and 'sem_seg'."
+        "'label_maps', 'instances', 'coco_panoptic_seg', 'coco' and 'sem_seg'."
     )
 
 

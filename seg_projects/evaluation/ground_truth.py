@@ -50,6 +50,32 @@ class PanopticGroundTruth:
             ignore_label=self.metadata.ignore_label,
         )
 
+    def instance_annotations(self, image_id: int) -> list[dict[str, Any]]:
+        """COCO annotations (RLE, box XYWH, pixel area, crowd flag) of the things of one image.
+
+        They have no ``id``.
+        """
+        from pycocotools import mask as coco_mask
+
+        annotation = self.annotation(image_id)
+        rows = []
+        for segment in annotation.segments:
+            if segment["category_id"] not in self.metadata.thing_dataset_id_to_contiguous_id:
+                continue
+            mask = np.asfortranarray(annotation.ids == segment["id"], dtype=np.uint8)
+            rle = coco_mask.encode(mask)
+            rows.append(
+                {
+                    "image_id": image_id,
+                    "category_id": segment["category_id"],
+                    "iscrowd": int(segment.get("iscrowd", 0)),
+                    "segmentation": rle,
+                    "area": float(coco_mask.area(rle)),
+                    "bbox": coco_mask.toBbox(rle).tolist(),
+                }
+            )
+        return rows
+
     def _read(self, image_id: int) -> Annotation:
         if image_id not in self._annotations:
             raise UserError(f"Image {image_id} has no annotation in {self.metadata.panoptic_json}.")

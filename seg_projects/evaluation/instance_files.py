@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
+from seg_projects.evaluation.instance_truth import with_compressed_mask
 from seg_projects.evaluation.scores import Problems, Scores
 
 
@@ -46,8 +47,10 @@ def evaluate_instance_files(
     problems.raise_if_any(f"{predictions} against {truth}")
     annotations = content["annotations"]
     if task == "segm":
-        results = [_with_rle(result, images) for result in results]
-        annotations = [_with_rle(annotation, images) for annotation in annotations]
+        results, annotations = (
+            [with_compressed_mask(entry, _size(images[entry["image_id"]])) for entry in entries]
+            for entries in (results, annotations)
+        )
     matched = match_results(
         annotations, results, [c["id"] for c in categories], cast("Task", task), max_detections
     )
@@ -84,15 +87,5 @@ def _problem(
     return ""
 
 
-def _with_rle(entry: Mapping[str, Any], images: Mapping[int, Any]) -> dict[str, Any]:
-    """The entry with its polygons or uncompressed counts as one compressed RLE."""
-    from pycocotools import mask as coco_mask
-
-    mask, image = entry["segmentation"], images[entry["image_id"]]
-    if isinstance(mask, list):
-        parts = coco_mask.frPyObjects(mask, image["height"], image["width"])
-        return {**entry, "segmentation": coco_mask.merge(parts)}
-    if isinstance(mask["counts"], list):
-        rle = coco_mask.frPyObjects(mask, image["height"], image["width"])
-        return {**entry, "segmentation": rle}
-    return dict(entry)
+def _size(image: Mapping[str, Any]) -> tuple[int, int]:
+    return image["height"], image["width"]
