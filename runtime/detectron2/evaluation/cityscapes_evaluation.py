@@ -20,7 +20,7 @@ import numpy as np
 from detectron2.data.catalog import MetadataCatalog
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 from detectron2.evaluation.evaluator import DatasetEvaluator
-from detectron2.evaluation.sem_seg_metrics import label_map
+from detectron2.layers.label_map import label_map
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
@@ -139,7 +139,7 @@ class CityscapesSemSegEvaluator(CityscapesEvaluator):
         for category in CITYSCAPES_CATEGORIES:
             label_ids[category["trainId"]] = category["id"]
         for item, output in zip(inputs, outputs, strict=False):
-            labels = label_ids[label_map(output["sem_seg"])]
+            labels = label_ids[label_map(output["sem_seg"]).cpu().numpy()]
             path = os.path.join(self._predictions, f"{Path(item['file_name']).stem}_pred.png")
             Image.fromarray(labels).save(path)
 

@@ -20,9 +20,9 @@ from detectron2.evaluation.sem_seg_metrics import (
     boundary_map,
     confusion,
     intersection_over_union,
-    label_map,
     scores,
 )
+from detectron2.layers.label_map import label_map
 from detectron2.utils import comm
 from detectron2.utils.atomic import atomic_write
 from detectron2.utils.file_io import PathManager
@@ -106,7 +106,7 @@ class SemSegEvaluator(DatasetEvaluator):
         """
         size = self._num_classes + 1
         for item, output in zip(inputs, outputs, strict=False):
-            pred = label_map(output["sem_seg"])
+            pred = label_map(output["sem_seg"]).cpu().numpy()
             gt = self._ground_truth(item["file_name"])
             if pred.max(initial=0) >= self._num_classes:
                 raise ValueError(

@@ -1,46 +1,15 @@
-"""Kernels of the semantic metrics: label maps, confusion matrices, boundaries, IoU."""
+"""Kernels of the semantic metrics: confusion matrices, boundaries, IoU."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-__all__ = ["Scores", "boundary_map", "confusion", "label_map", "scores"]
+__all__ = ["Scores", "boundary_map", "confusion", "scores"]
 
 BOUNDARY_WIDTH = 0.02
 """Width of the boundary of Boundary IoU, as a part of the image's diagonal."""
-
-ROWS_AT_A_TIME = 16
-
-
-def label_map(logits: Tensor) -> np.ndarray:
-    """Class of the highest score of each pixel; the first one where several are equal.
-
-    Args:
-        logits: (K, H, W).
-
-    Returns:
-        (H, W), the smallest unsigned integer type that holds K classes.
-    """
-    dtype = np.uint8 if len(logits) <= 255 else np.uint16
-    if logits.device.type != "cpu":
-        labels = logits.argmax(dim=0)
-        return (labels.byte() if dtype is np.uint8 else labels).cpu().numpy().astype(dtype)
-    # Several times faster than argmax(0), which jumps through memory: a band of rows stays in the
-    # cache while the classes are read one after another.
-    planes = (logits.float() if logits.dtype == torch.bfloat16 else logits).numpy()
-    labels = np.zeros(planes.shape[1:], dtype=dtype)
-    for top in range(0, labels.shape[0], ROWS_AT_A_TIME):
-        rows = slice(top, top + ROWS_AT_A_TIME)
-        best = planes[0, rows].copy()
-        for index in range(1, len(planes)):
-            scores = planes[index, rows]
-            np.copyto(labels[rows], index, where=scores > best)
-            np.maximum(best, scores, out=best)
-    return labels
 
 
 def confusion(pred: np.ndarray, gt: np.ndarray, num_labels: int) -> np.ndarray:

@@ -103,6 +103,20 @@ class FrozenBatchNorm2d(nn.Module):
         return norm.to(module.weight.device)
 
 
+def constant_scale_and_shift(norm: nn.Module | None) -> tuple[Tensor, Tensor] | None:
+    """What ``norm`` multiplies with and adds, by channel; None if that depends on its input."""
+    frozen = type(norm) is FrozenBatchNorm2d
+    if not frozen and (type(norm) is not nn.BatchNorm2d or norm.training):
+        return None
+    if norm._forward_hooks or norm._forward_pre_hooks:  # which wait for it to be called
+        return None
+    weight, bias, mean, variance = norm.weight, norm.bias, norm.running_mean, norm.running_var
+    if weight is None or mean is None:  # neither affine values nor statistics of its own
+        return None
+    scale = weight * (variance + norm.eps).rsqrt()
+    return scale, bias - mean * scale
+
+
 def _replace_children(module: nn.Module, convert: Callable[[nn.Module], nn.Module]) -> None:
     for name, child in list(module.named_children()):
         converted = convert(child)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from detectron2.layers.batch_norm import constant_scale_and_shift
+
 __all__ = [
     "BatchNorm2d",
     "Conv2d",
@@ -104,10 +106,27 @@ class Conv2d(nn.Conv2d):
         """(N, C, H, W) -> (N, out_channels, H', W'); N may be 0."""
         if self.training and isinstance(self.norm, nn.SyncBatchNorm) and x.numel() == 0:
             raise AssertionError("SyncBatchNorm has no statistics of an empty batch.")
-        x = super().forward(x)
-        if self.norm is not None:
-            x = self.norm(x)
+        constants = constant_scale_and_shift(self.norm) if self._may_fold(x) else None
+        if constants is not None:
+            scale, shift = constants
+            if self.bias is not None:
+                shift = shift + self.bias * scale
+            x = self._conv_forward(x, self.weight * scale.view(-1, 1, 1, 1), shift)
+        else:
+            x = super().forward(x)
+            if self.norm is not None:
+                x = self.norm(x)
         return x if self.activation is None else self.activation(x)
+
+    def _may_fold(self, x: Tensor) -> bool:
+        """Whether a constant norm costs less in the weights than in a pass over the output.
+
+        A graph that is being traced keeps its norms: exporters and counters look for them.
+        """
+        if torch.is_grad_enabled() or torch.jit.is_tracing():
+            return False
+        pixels = x.shape[0] * x.shape[-2] * x.shape[-1] // (self.stride[0] * self.stride[1])
+        return pixels > self.weight[0].numel()
 
 
 def nonzero_tuple(x: Tensor) -> tuple[Tensor, ...]:

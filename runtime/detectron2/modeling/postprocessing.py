@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -60,4 +61,6 @@ def sem_seg_postprocess(
     """
     image = result[None, :, : img_size[0], : img_size[1]]
     size = (output_height, output_width)
+    if not torch.jit.is_tracing() and image.shape[-2:] == size:
+        return image[0].contiguous()
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False)[0]

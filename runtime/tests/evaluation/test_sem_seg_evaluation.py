@@ -23,7 +23,6 @@ from detectron2.evaluation.sem_seg_metrics import (
     boundary_map,
     confusion,
     intersection_over_union,
-    label_map,
     scores,
 )
 from detectron2.utils import comm
@@ -200,25 +199,6 @@ def test_images_are_read_in_the_wanted_type(tmp_path: Path) -> None:
     path = str(tmp_path / "x.png")
     assert load_image_into_numpy_array(path).dtype == np.uint8
     assert load_image_into_numpy_array(path, dtype=np.dtype(np.int64)).tolist() == [[1, 2]]
-
-
-@pytest.mark.parametrize("shape", [(1, 5, 7), (6, 33, 9), (2, 1, 1)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_label_map_is_the_first_maximum(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    logits = torch.randint(-3, 3, shape).to(dtype)  # With ties.
-    assert (label_map(logits) == logits.float().numpy().argmax(axis=0)).all()
-
-
-def test_label_map_holds_many_classes() -> None:
-    logits = torch.zeros(300, 1, 2)
-    logits[299, 0, 1] = 1
-    assert label_map(logits).tolist() == [[0, 299]]
-
-
-@pytest.mark.gpu
-def test_label_map_is_the_same_on_the_device() -> None:
-    logits = torch.rand(7, 20, 30)
-    assert (label_map(logits.cuda()) == label_map(logits)).all()
 
 
 def test_confusion_is_predicted_by_true() -> None:

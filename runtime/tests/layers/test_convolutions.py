@@ -154,3 +154,56 @@ def test_what_a_deformable_convolution_cannot_be_is_refused() -> None:
         DeformConv(4, 4, 3, bias=True)
     with pytest.raises(AssertionError, match="5 output channels in 2 groups"):
         DeformConv(4, 5, 3, groups=2)
+
+
+def _filled_norm(norm: nn.Module) -> nn.Module:
+    for value in norm.state_dict().values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 2)
+    return norm
+
+
+@pytest.mark.parametrize("norm_class", [FrozenBatchNorm2d, nn.BatchNorm2d])
+@pytest.mark.parametrize("bias", [False, True])
+@torch.no_grad()
+def test_a_constant_norm_is_folded_into_the_weights(
+    norm_class: type[nn.Module], bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conv = Conv2d(3, 4, 3, padding=1, bias=bias, norm=_filled_norm(norm_class(4))).eval()
+    x = torch.randn(2, 3, 9, 8)
+    expected = conv.norm(F.conv2d(x, conv.weight, conv.bias, padding=1))
+    monkeypatch.setattr(conv.norm, "forward", None)  # It is not called.
+    torch.testing.assert_close(conv(x), expected)
+
+
+@torch.no_grad()
+def test_a_folded_norm_leaves_the_weights_alone() -> None:
+    conv = Conv2d(3, 4, 1, bias=False, norm=_filled_norm(FrozenBatchNorm2d(4)), activation=F.relu_)
+    before = {name: value.clone() for name, value in conv.state_dict().items()}
+    conv(torch.randn(1, 3, 9, 8))
+    assert all(torch.equal(before[name], value) for name, value in conv.state_dict().items())
+
+
+@torch.no_grad()
+def test_batch_statistics_are_taken_from_the_batch_while_training() -> None:
+    conv = Conv2d(3, 4, 1, norm=nn.BatchNorm2d(4)).train()
+    output = conv(torch.randn(4, 3, 9, 8))
+    torch.testing.assert_close(output.mean(dim=(0, 2, 3)), torch.zeros(4), atol=1e-5, rtol=0)
+    assert conv.norm.num_batches_tracked == 1
+
+
+@torch.no_grad()
+def test_a_norm_with_a_hook_is_called() -> None:
+    conv = Conv2d(3, 4, 1, norm=FrozenBatchNorm2d(4))
+    seen: list[tuple[int, ...]] = []
+    conv.norm.register_forward_hook(lambda module, args, output: seen.append(output.shape))
+    conv(torch.randn(2, 3, 9, 8))
+    assert seen == [(2, 4, 9, 8)]
+
+
+@torch.no_grad()
+def test_batch_norms_without_statistics_or_affine_values_are_called() -> None:
+    x = torch.randn(2, 3, 9, 8)
+    for norm in (nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4, track_running_stats=False)):
+        conv = Conv2d(3, 4, 1, norm=norm).eval()
+        torch.testing.assert_close(conv(x), norm(F.conv2d(x, conv.weight, conv.bias)))

@@ -184,3 +184,16 @@ def test_a_builder_must_give_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_backbone_must_have_a_forward() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Backbone()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("part", ["", "bottom_up"])
+def test_maps_have_the_memory_format_of_the_images(part: str) -> None:
+    model = published_backbone(50).eval().get_submodule(part)
+    images = torch.randn(2, 3, 64, 96)
+    maps = model(images)
+    assert all(map_.is_contiguous() for map_ in maps.values())
+    reordered = model(images.contiguous(memory_format=torch.channels_last))
+    for name, map_ in reordered.items():
+        assert map_.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(map_, maps[name])

@@ -86,3 +86,10 @@ def test_padding_has_no_effect_on_semantic_scores() -> None:
     scores = torch.full((2, 4, 4), float("nan"))
     scores[:, :1, :1] = 3
     assert sem_seg_postprocess(scores, (1, 1), 2, 3).eq(3).all()
+
+
+def test_semantic_scores_of_the_wanted_size_stay_as_they_are() -> None:
+    scores = torch.randn(3, 4, 6)
+    kept = sem_seg_postprocess(scores, (4, 5), 4, 5)
+    assert torch.equal(kept, scores[:, :, :5])
+    assert kept.is_contiguous()

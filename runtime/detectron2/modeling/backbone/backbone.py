@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from detectron2.layers import ShapeSpec
 
 __all__ = ["Backbone"]
+
+AnyBackbone = TypeVar("AnyBackbone", bound="Backbone")
+Forward = Callable[[AnyBackbone, Tensor], dict[str, Tensor]]
 
 
 class Backbone(nn.Module, metaclass=ABCMeta):
@@ -53,3 +58,21 @@ class Backbone(nn.Module, metaclass=ABCMeta):
             )
             for name in self._out_features
         }
+
+
+def channels_last_inside(forward: Forward[AnyBackbone]) -> Forward[AnyBackbone]:
+    """Runs a backbone's ``forward`` on channels-last memory where that is faster, on the CPU.
+
+    The maps have the memory format of the images: whoever gives contiguous images gets contiguous
+    maps. A backbone that gets channels-last images, from the backbone around it, keeps the format.
+    """
+
+    @functools.wraps(forward)
+    def reordered(self: AnyBackbone, x: Tensor) -> dict[str, Tensor]:
+        keeps = x.dim() != 4 or x.device.type != "cpu" or torch.jit.is_tracing()
+        if keeps or x.is_contiguous(memory_format=torch.channels_last):
+            return forward(self, x)
+        maps = forward(self, x.contiguous(memory_format=torch.channels_last))
+        return {name: map_.contiguous() for name, map_ in maps.items()}
+
+    return reordered

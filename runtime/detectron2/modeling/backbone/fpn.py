@@ -13,7 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
 
 from .._lookup import select_features
-from .backbone import Backbone
+from .backbone import Backbone, channels_last_inside
 from .build import BACKBONE_REGISTRY
 from .resnet import build_resnet_backbone
 
@@ -89,6 +89,7 @@ class FPN(Backbone):
         """The side of the squares to pad to; 0 for none."""
         return {"square_size": self._square_pad}
 
+    @channels_last_inside
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Maps ``p<level>`` of shape (N, out_channels, H / 2**level, W / 2**level).
 

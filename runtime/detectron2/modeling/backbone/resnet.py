@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.layers import CNNBlockBase, ShapeSpec
 
 from ._residual_blocks import BasicBlock, BasicStem, BottleneckBlock, DeformBottleneckBlock
-from .backbone import Backbone
+from .backbone import Backbone, channels_last_inside
 from .build import BACKBONE_REGISTRY
 
 __all__ = [
@@ -91,6 +91,7 @@ class ResNet(Backbone):
         """The stages that the network has, in order."""
         return [getattr(self, name) for name in self.stage_names]
 
+    @channels_last_inside
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The maps (N, C', H / stride, W / stride) of ``out_features``; (N, K) for ``linear``.
 

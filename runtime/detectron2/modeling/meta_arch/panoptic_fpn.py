@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
+from detectron2.layers.label_map import label_map
 from detectron2.structures import ImageList, Instances
 
 from ..postprocessing import sem_seg_postprocess
@@ -146,7 +147,7 @@ class PanopticFPN(GeneralizedRCNN):
             sem_seg = sem_seg_postprocess(score, size, *output_size(inputs, size))
             panoptic_seg = combine_semantic_and_instance_outputs(
                 instances,
-                sem_seg.argmax(dim=0),
+                label_map(sem_seg).long(),
                 self.combine_overlap_thresh,
                 self.combine_stuff_area_thresh,
                 self.combine_instances_score_thresh,
