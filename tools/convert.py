@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-r"""Converts the files of an annotation tool to COCO panoptic, COCO instances or label maps.
+r"""Converts annotations to COCO panoptic, COCO instances, label maps or two-channel PNG files.
 
 python tools/convert.py labelme photos/ --output my_data --name train \
     --things car person --stuff road sky --ignore __ignore__
@@ -16,8 +16,10 @@ from pathlib import Path
 
 TOOLS = (
     *("labelme", "via", "supervisely", "labelbox", "cvat", "yolo", "voc"),
-    *("mask-folders", "instance-maps", "label-maps", "coco-instances", "coco-panoptic"),
+    *("mask-folders", "instance-maps", "label-maps", "label-and-instance-maps", "nifti"),
+    *("coco-instances", "coco-panoptic", "two-channels"),
 )
+FORMATS = ("panoptic", "instances", "label-maps", "two-channels")
 OVERLAPS = ("later-on-top", "earlier-on-top", "smaller-on-top")
 
 
@@ -29,12 +31,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("tool", choices=TOOLS, help="what the annotations were made with")
     add("source", type=Path, help="its file or folder")
-    add(
-        "--to",
-        choices=("panoptic", "instances", "label-maps"),
-        default="panoptic",
-        help="what is written",
-    )
+    add("--to", choices=FORMATS, default="panoptic", help="what is written")
     add("--output", type=Path, required=True, metavar="DIR", help="folder of the data set")
     add("--name", default="train", help="of this part: DIR/NAME/, DIR/NAME.json")
     choice = parser.add_argument_group("classes", '"*" stands for all labels not listed elsewhere')
@@ -50,9 +47,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     reading = parser.add_argument_group("what the files do not say")
     add = reading.add_argument
     add("--images", type=Path, metavar="DIR", help="the images, where they lie elsewhere")
+    add("--instances", type=Path, metavar="DIR", help="the instance maps beside the label maps")
     add("--class-attribute", metavar="NAME", help="VIA: region attribute that holds the class")
     add("--default-label", metavar="LABEL", help="of objects that carry none")
-    add("--names", type=Path, metavar="FILE", help="class names: a line each, or {value: name}")
+    add("--names", type=Path, metavar="FILE", help="class names: a line each, or JSON")
     add("--strict", action="store_true", help="exit with 1 if anything was left out")
     return parser.parse_args(argv)
 
@@ -68,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         images=args.images,
         class_attribute=args.class_attribute,
         default_label=args.default_label,
-        names=args.names,
+        instances=args.instances,
+        names=args.names or (args.categories if args.tool == "two-channels" else None),
     )
     output = conversion.OutputFolder(args.output, args.name)
     try:
@@ -85,8 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.to == "instances":
             written = conversion.write_coco_instances(images, choice, output, log)
         else:
-            panoptic = args.to == "panoptic"
-            write = conversion.write_coco_panoptic if panoptic else conversion.write_label_maps
+            write = {
+                "panoptic": conversion.write_coco_panoptic,
+                "label-maps": conversion.write_label_maps,
+                "two-channels": conversion.write_two_channels,
+            }[args.to]
             written = write(
                 images, choice, output, log, overlap=args.overlap, unlabelled=args.unlabelled
             )

@@ -7,6 +7,7 @@ from .coco_panoptic import OVERLAP_RULES, write_coco_panoptic
 from .label_maps import write_label_maps
 from .output import OutputFolder
 from .readers import READERS, known_categories
+from .two_channels import write_two_channels
 
 __all__ = [
     "OVERLAP_RULES",
@@ -22,4 +23,5 @@ __all__ = [
     "write_coco_instances",
     "write_coco_panoptic",
     "write_label_maps",
+    "write_two_channels",
 ]

@@ -112,12 +112,15 @@ class ReaderOptions:
 
     images: Path | None = None
     """Folder of the images, where they do not lie beside their annotations."""
+    instances: Path | None = None
+    """Folder of the instance maps beside a folder of class maps."""
     class_attribute: str | None = None
     """VIA: name of the region attribute that holds the class."""
     default_label: str | None = None
     """Label of objects that have none, as in sets of one class."""
     names: Path | None = None
-    """File with the names of the classes: a line each, or a JSON object {value: name}."""
+    """File with the names of the classes: a line each, a JSON object {value: name}, or the
+    categories of a COCO file."""
 
 
 @dataclass(slots=True)

@@ -61,6 +61,15 @@ class CategoryChoice:
         self.unknown[label] += 1
         return None
 
+    def require_stuff(self, unlabelled: str | None) -> None:
+        """Raises if the class of pixels without an object is given and no stuff.
+
+        Raises:
+            UserError: it names the class.
+        """
+        if unlabelled is not None and self.role(unlabelled) != "stuff":
+            raise UserError(f"--unlabelled {unlabelled} names no stuff class: add it to --stuff.")
+
     def raise_for_unknown(self) -> None:
         """Raises if a label had no role.
 

@@ -58,8 +58,7 @@ def write_coco_panoptic(
     Raises:
         UserError: a label has no role, ``unlabelled`` is no stuff, or no image was converted.
     """
-    if unlabelled is not None and choice.role(unlabelled) != "stuff":
-        raise UserError(f"--unlabelled {unlabelled} names no stuff class: add it to --stuff.")
+    choice.require_stuff(unlabelled)
     image_records: list[Record] = []
     annotations: list[Record] = []
     for image in images:

@@ -106,15 +106,26 @@ def require_folder(path: Path, what: str) -> Path:
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Class names by value, from lines (the first is 0) or from a JSON object {value: name}."""
+    """Class names by value.
+
+    Args:
+        path: lines, the first of value 0; a JSON object {value: name}; or a COCO file, or the list
+            of its categories, whose ids are the values.
+
+    Raises:
+        UserError: it is none of these.
+    """
     if path.suffix == ".json":
         content = read_json(path)
-        if isinstance(content, dict):
-            try:
-                return {int(value): str(name) for value, name in content.items()}
-            except ValueError as error:
-                raise UserError(f"{path}: {error}; expected {{value: name}}.") from error
-        raise UserError(f"{path} holds no JSON object {{value: name}}.")
+        records = content.get("categories") if isinstance(content, dict) else content
+        try:
+            if records is not None:
+                return {int(record["id"]): str(record["name"]) for record in records}
+            return {int(value): str(name) for value, name in content.items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(
+                f"{path}: {error!r}; expected {{value: name}} or COCO categories."
+            ) from error
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:

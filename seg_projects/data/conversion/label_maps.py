@@ -36,8 +36,7 @@ def write_label_maps(
     """
     if ALL_OTHERS in (*choice.things, *choice.stuff):
         raise UserError('Label maps need every class by name: "*" gives their values no order.')
-    if unlabelled is not None and choice.role(unlabelled) != "stuff":
-        raise UserError(f"--unlabelled {unlabelled} names no stuff class: add it to --stuff.")
+    choice.require_stuff(unlabelled)
     names = [record["name"] for record in choice.records()]
     if len(names) > VOID:
         raise UserError(f"{len(names)} classes do not fit into 8 bits beside void, {VOID}.")

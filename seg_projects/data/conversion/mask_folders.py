@@ -93,7 +93,41 @@ def read_label_maps(
         raise UserError("Label maps need --names: a file that names their values.")
     names = read_names(options.names)
     for name, path, size, values in _maps_with_images(source, options, log):
-        objects = list(_class_objects(values, names, name, log))
+        objects = list(class_objects(values, names, name, log))
+        yield AnnotatedImage(
+            file_name=name, source=path, height=size[0], width=size[1], objects=objects
+        )
+
+
+def read_label_and_instance_maps(
+    source: Path, options: ReaderOptions, log: ConversionLog
+) -> Iterator[AnnotatedImage]:
+    """Class maps beside instance maps of the same names, in ``instances``.
+
+    Only the pair of both values tells objects apart: a number may occur in several classes.
+    """
+    if options.names is None or options.instances is None:
+        raise UserError(
+            "Pairs of maps need --instances, and --names for the values of the classes."
+        )
+    names = read_names(options.names)
+    for name, path, size, classes in _maps_with_images(source, options, log):
+        file = find_image(options.instances, path.stem)
+        if file is None:
+            log.note("missing mask", f"{name}: no map {path.stem} in {options.instances}; left out")
+            continue
+        numbers = _read_map(file, size, log)
+        if numbers is None:
+            continue
+        objects = []
+        step = int(numbers.max(initial=0)) + 1
+        # Shifted by one, because split_ids keeps 0 out.
+        for pair, mask in split_ids((classes + 1) * step + numbers).items():
+            value = pair // step - 1
+            if value in names:
+                objects.append(MaskedObject(label=names[value], mask=mask))
+            elif value != VOID_VALUE:
+                log.note("label value without name", f"{name}: {value}; void")
         yield AnnotatedImage(
             file_name=name, source=path, height=size[0], width=size[1], objects=objects
         )
@@ -113,7 +147,7 @@ def read_voc(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterat
     for name, path, size, classes in _maps(class_folder, folder, log):
         object_file = source / "SegmentationObject" / f"{path.stem}.png"
         classes[classes == 0] = VOID_VALUE
-        objects: Iterable[MaskedObject] = _class_objects(classes, names, name, log)
+        objects: Iterable[MaskedObject] = class_objects(classes, names, name, log)
         if object_file.is_file():
             instances = _read_map(object_file, size, log)
             if instances is None:
@@ -149,10 +183,11 @@ def voc_objects(
             log.note("label value without name", f"{file}: object {number} is of {value}; void")
 
 
-def _class_objects(
+def class_objects(
     values: np.ndarray, names: Mapping[int, str], where: str, log: ConversionLog
 ) -> Iterator[MaskedObject]:
-    """One object per class of a map; split_ids keeps 0 out, so values are shifted by one."""
+    """One object per class of an (H, W) int32 map of values; ``where`` names it in the notes."""
+    # Shifted by one: split_ids keeps 0 out.
     for shifted, mask in split_ids(values + 1).items():
         value = shifted - 1
         if value in names:

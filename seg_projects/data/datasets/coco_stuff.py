@@ -7,12 +7,17 @@ coco/annotations/panoptic_{train,val}2017.json  and coco/panoptic_{train,val}201
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
-from seg_projects.data.conversion.coco_panoptic import write_png
+from seg_projects.data.conversion.annotated import ConversionLog, ReaderOptions
+from seg_projects.data.conversion.categories import CategoryChoice
+from seg_projects.data.conversion.coco_panoptic import write_coco_panoptic, write_png
+from seg_projects.data.conversion.mask_folders import read_label_and_instance_maps
+from seg_projects.data.conversion.output import OutputFolder
 from seg_projects.data.datasets.panoptic import (
     IGNORE_LABEL,
     category_metadata,
@@ -23,6 +28,9 @@ from seg_projects.data.datasets.preparation import Record, in_parallel, require_
 from seg_projects.data.datasets.semantic import load_semantic_records
 from seg_projects.data.panoptic_ids import read_panoptic_ids, semantic_labels
 from seg_projects.errors import UserError
+from seg_projects.files import write_json
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val")
 FIRST_STUFF = 91
@@ -58,6 +66,40 @@ def load_coco_stuff(root: Path, split: str) -> list[Record]:
     images, labels = root / f"{split}2017", root / "stuffthingmaps" / f"{split}2017"
     require_files([images, labels], "unpack the images and stuffthingmaps_trainval2017.zip there")
     return load_semantic_records(images, labels)
+
+
+def prepare_pairs(source: Path, output: Path) -> Path:
+    """COCO-Stuff as pairs of maps, ``{train,val}_{img,label,inst}``, to COCO panoptic.
+
+    The maps of instances are not the official ones: only the pair of class and number tells
+    segments apart. A split whose JSON is there is left alone.
+
+    Raises:
+        UserError: a folder is missing, or nothing could be converted.
+    """
+    from tqdm import tqdm
+
+    output.mkdir(parents=True, exist_ok=True)
+    names = output / "names.json"
+    write_json(names, NAMES)
+    known = [
+        {"id": value + 1, "name": name, "isthing": int(value < FIRST_STUFF)}
+        for value, name in sorted(NAMES.items())
+    ]
+    for split in SPLITS:
+        folders = {kind: source / f"{split}_{kind}" for kind in ("img", "label", "inst")}
+        require_files(folders.values(), "it is one of {train,val}_{img,label,inst}")
+        target = OutputFolder(output, split)
+        if target.json_file.is_file():
+            continue
+        log = ConversionLog()
+        options = ReaderOptions(images=folders["img"], instances=folders["inst"], names=names)
+        images = read_label_and_instance_maps(folders["label"], options, log)
+        titled = tqdm(images, desc=split, unit="image")
+        write_coco_panoptic(titled, CategoryChoice(known=known), target, log)
+        if log.entries:
+            logger.warning("%s:\n%s", source, log.table())
+    return output
 
 
 def prepare_panoptic_stuff(root: Path) -> list[Path]:
