@@ -56,7 +56,8 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.
     cfg.SOLVER.OPTIMIZER = "SGD"
 
-    # The weighted sum that FCNHead, UNetHead and AttentionUNetHead learn from; an entry is
+    # The weighted sum that our semantic heads learn from (FCNHead, UNetHead, ..., SegFPNHead,
+    # SegDeepLabV3Head, SegDeepLabV3PlusHead; not those of Detectron2's names); an entry is
     # [name, weight] or [name, weight, {option: value}], weight > 0. Names are those of LOSSES in
     # seg_projects/modeling/losses/weighted_sum.py: of one class per pixel (softmax) cross_entropy,
     # hard_pixel_cross_entropy, focal, dice, lovasz_softmax, boundary; of K independent questions
@@ -78,6 +79,10 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     cfg.MODEL.XCEPTION_UNET = type(cfg)()
     cfg.MODEL.XCEPTION_UNET.CHANNELS = [32, 64, 128, 256]
     cfg.MODEL.XCEPTION_UNET.NORM = "BN"
+
+    # ICNetHead: weights of the losses of its coarsest and of its next map; the last one's is 1.
+    cfg.MODEL.ICNET = type(cfg)()
+    cfg.MODEL.ICNET.GUIDE_WEIGHTS = [0.16, 0.4]
 
     # SegSemanticSegmentor, inference: [height, width] in pixels of a window that slides over the
     # image, [] for the whole image at once; the least share of a window, in [0, 1), that the next

@@ -167,10 +167,10 @@ def test_backbone_has_the_recorded_shapes() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("DEPTH", 18, "DEPTH is 18"),
+        ("DEPTH", 20, "DEPTH is 20"),
         ("STEM_TYPE", "wide", "STEM_TYPE is 'wide'"),
         ("RES4_DILATION", 2, "RES4_DILATION 2 with RES5_DILATION 2"),
-        ("RES5_MULTI_GRID", [1, 2], "res5 has 3 blocks"),
+        ("RES5_MULTI_GRID", [1, 2], "res5 of DEPTH 50 has 3 blocks"),
     ],
 )
 def test_backbone_that_there_is_not_is_named(key: str, value: object, message: str) -> None:

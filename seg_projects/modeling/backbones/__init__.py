@@ -1,13 +1,21 @@
 """Backbones: ``MODEL.BACKBONE.NAME``."""
 
-from .deeplab_resnet import DeepLabStem, build_resnet_deeplab_backbone
+from .deeplab_resnet import (
+    DeepLabStem,
+    build_dilated_resnet_backbone,
+    build_resnet_deeplab_backbone,
+)
+from .icnet import ICNetBackbone, build_icnet_backbone
 from .unet import UNetBackbone, build_unet_backbone
 from .xception_unet import XceptionUNetBackbone, build_xception_unet_backbone
 
 __all__ = [
     "DeepLabStem",
+    "ICNetBackbone",
     "UNetBackbone",
     "XceptionUNetBackbone",
+    "build_dilated_resnet_backbone",
+    "build_icnet_backbone",
     "build_resnet_deeplab_backbone",
     "build_unet_backbone",
     "build_xception_unet_backbone",

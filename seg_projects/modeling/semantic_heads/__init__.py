@@ -3,8 +3,10 @@
 from .base import SemanticHead
 from .deeplab import DeepLabV3Head, DeepLabV3PlusHead
 from .fcn import FCNHead
+from .icnet import ICNetHead
 from .panoptic_deeplab import PanopticDeepLabSemSegHead
 from .unet import AttentionUNetHead, UNetHead
+from .weighted import SegDeepLabV3Head, SegDeepLabV3PlusHead, SegFPNHead
 from .xception_unet import XceptionUNetHead
 
 __all__ = [
@@ -12,7 +14,11 @@ __all__ = [
     "DeepLabV3Head",
     "DeepLabV3PlusHead",
     "FCNHead",
+    "ICNetHead",
     "PanopticDeepLabSemSegHead",
+    "SegDeepLabV3Head",
+    "SegDeepLabV3PlusHead",
+    "SegFPNHead",
     "SemanticHead",
     "UNetHead",
     "XceptionUNetHead",

@@ -100,16 +100,19 @@ class SemanticHead(nn.Module, ABC):
             features: the backbone's maps, (N, C, ceil(H / stride), ceil(W / stride)) each.
             targets: training only, (N, H, W) int64 labels in [0, K), or ``ignore_value``.
         """
-        logits = _upsample(self.layers(features), self.stride)
+        logits = upsample(self.layers(features), self.stride)
         if not self.training:
             return logits, {}
         assert targets is not None, "training needs targets"
-        losses = self._losses(logits, targets)
+        return None, self._losses(logits, targets) | self._auxiliary_losses(features, targets)
+
+    def _auxiliary_losses(self, features: dict[str, Tensor], targets: Tensor) -> dict[str, Tensor]:
+        losses = {}
         for name, classifier in self.auxiliary.items():
-            logits = _upsample(classifier(features[name]), self.auxiliary_strides[name])
+            logits = upsample(classifier(features[name]), self.auxiliary_strides[name])
             for key, loss in self._losses(logits, targets).items():
                 losses[f"{key}_{name}"] = loss * self.auxiliary_weights[name]
-        return None, losses
+        return losses
 
     def _losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         logits = crop_to(logits, targets)
@@ -117,10 +120,11 @@ class SemanticHead(nn.Module, ABC):
         return {name: loss * self.loss_weight for name, loss in losses.items()}
 
 
-def _upsample(logits: Tensor, stride: int) -> Tensor:
-    if stride == 1:
-        return logits
-    return F.interpolate(logits, scale_factor=stride, mode="bilinear", align_corners=False)
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """(N, C, H, W) to ``factor`` times the size, bilinear."""
+    if factor == 1:
+        return x
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def _parse_auxiliary(

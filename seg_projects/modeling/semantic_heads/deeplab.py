@@ -17,6 +17,8 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ASPP, Conv2d, DepthwiseSeparableConv2d, ShapeSpec, get_norm
 from seg_projects.modeling.losses.hard_pixels import DeepLabCE
 
+from .base import upsample
+
 Norm = str | Callable[[int], nn.Module]
 Output = tuple[Tensor | None, dict[str, Tensor]]
 
@@ -63,11 +65,6 @@ def predictor(in_channels: int, out_channels: int) -> Conv2d:
     nn.init.normal_(conv.weight, 0, 0.001)
     nn.init.constant_(conv.bias, 0)
     return conv
-
-
-def upsample(x: Tensor, factor: int) -> Tensor:
-    """Bilinear, to ``factor`` times the size."""
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def pixel_loss(loss_type: str, ignore_value: int, top_k: float) -> nn.Module:
