@@ -51,6 +51,8 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #   boundary_f1   BF1, {tolerance: 0.0075}: contour pixels with a counterpart within that share
     #                 of the image's diagonal
     #   boundary_iou  BIoU, {width: 0.02}: IoU of bands of that width along the contours
+    #   surface_distance  HD, HD95, ASSD, {spacing: [1, 1]}: distances between outlines, in pixels
+    #                 or in the unit of the height and width of a pixel
     cfg.TEST.SEMANTIC_METRICS = []
 
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.

@@ -13,7 +13,7 @@ from detectron2.evaluation import DatasetEvaluator
 from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
-from seg_projects.evaluation.semantic_metrics import PixelMetric, SemanticMetric
+from seg_projects.evaluation.semantic_metrics import LabelPair, PixelMetric, SemanticMetric
 from seg_projects.evaluation.tables import log_table
 
 logger = logging.getLogger(__name__)
@@ -46,10 +46,8 @@ class SemanticEvaluator(DatasetEvaluator):
             labels = self.truth.labels(input_["image_id"])
             # Only void is left out: with 255 classes and more the label 255 could be a class.
             predicted = torch.argmax(output["sem_seg"], dim=0).cpu().numpy()
-            self.counts[input_["image_id"]] = [
-                _compact(metric.count(labels, predicted, len(self.names)))
-                for metric in self.metrics
-            ]
+            pair = LabelPair(labels, predicted, len(self.names), input_.get("spacing"))
+            self.counts[input_["image_id"]] = [_compact(m.count(pair)) for m in self.metrics]
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
         """``{"sem_seg": {"mIoU": ..., ..., "IoU-<name>": ..., "ACC-<name>": ...}}``.
@@ -61,9 +59,10 @@ class SemanticEvaluator(DatasetEvaluator):
             return None
         means: dict[str, float] = {}
         per_class: dict[str, float] = {}
-        empty = np.zeros((0, len(self.names)), dtype=np.uint8)
+        no_pixel = np.zeros((0, 1), dtype=np.uint8)
+        nothing = LabelPair(no_pixel, no_pixel, len(self.names))
         for index, metric in enumerate(self.metrics):
-            counts = metric.count(empty, empty, len(self.names))
+            counts = metric.count(nothing)
             for tables in by_image.values():
                 counts = counts + tables[index]
             scores = metric.scores(counts)

@@ -18,6 +18,7 @@ from seg_projects.evaluation.confusion import (
     ratio,
 )
 from seg_projects.evaluation.label_boundaries import boundary_f1_counts, boundary_iou_counts
+from seg_projects.evaluation.surface_distances import surface_counts
 
 
 class MetricScores(NamedTuple):
@@ -27,11 +28,20 @@ class MetricScores(NamedTuple):
     per_class: dict[str, np.ndarray]  # each (K,)
 
 
+class LabelPair(NamedTuple):
+    """The label maps of one image."""
+
+    truth: np.ndarray  # (H, W) classes; those outside [0, K) are ignored
+    predicted: np.ndarray  # (H, W) classes in [0, K)
+    num_classes: int
+    spacing: tuple[float, float] | None = None  # height and width of a pixel, where known
+
+
 class SemanticMetric(Protocol):
     """A small table of numbers per image and class, of which sums over images are all it needs."""
 
-    def count(self, truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-        """(R, K) numbers of one image; truth outside [0, K) is ignored."""
+    def count(self, pair: LabelPair) -> np.ndarray:
+        """(R, K) numbers of one image."""
 
     def scores(self, counts: np.ndarray) -> MetricScores:
         """The scores of (R, K) numbers, of one image or added up over many."""
@@ -45,9 +55,9 @@ class PixelMetric:
     NaN for a class that the truth does not hold.
     """
 
-    def count(self, truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    def count(self, pair: LabelPair) -> np.ndarray:
         """(3, K) as of :func:`class_counts`."""
-        return class_counts(confusion_matrix(truth, predicted, num_classes))
+        return class_counts(confusion_matrix(*pair[:3]))
 
     def scores(self, counts: np.ndarray) -> MetricScores:
         """In percent."""
@@ -71,9 +81,9 @@ class BoundaryF1:
 
     tolerance: float = 0.0075  # distance of counterparts by the image's diagonal
 
-    def count(self, truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    def count(self, pair: LabelPair) -> np.ndarray:
         """(4, K) as of :func:`boundary_f1_counts`."""
-        return boundary_f1_counts(truth, predicted, num_classes, fraction=self.tolerance)
+        return boundary_f1_counts(*pair[:3], fraction=self.tolerance)
 
     def scores(self, counts: np.ndarray) -> MetricScores:
         """In percent; a class with a contour on one side alone scores 0."""
@@ -93,9 +103,9 @@ class BoundaryIoU:
 
     width: float = 0.02  # of the bands by the image's diagonal
 
-    def count(self, truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    def count(self, pair: LabelPair) -> np.ndarray:
         """(3, K) as of :func:`boundary_iou_counts`."""
-        return boundary_iou_counts(truth, predicted, num_classes, fraction=self.width)
+        return boundary_iou_counts(*pair[:3], fraction=self.width)
 
     def scores(self, counts: np.ndarray) -> MetricScores:
         """In percent; NaN where the class is on neither side."""
@@ -104,9 +114,45 @@ class BoundaryIoU:
         return MetricScores({"mBIoU": mean(iou[truth > 0])}, {"BIoU": iou})
 
 
-METRICS: dict[str, type[BoundaryF1] | type[BoundaryIoU]] = {
+@dataclass(frozen=True, slots=True)
+class SurfaceDistance:
+    """Distances between outlines: Hausdorff ``HD``, ``HD95`` and the average ``ASSD``.
+
+    Per class the mean over the images where truth and prediction both have it, which says nothing
+    of a class that is missed or invented; therefore ``one_sided``, the number of images where one
+    side alone has it, and ``HD_diagonal``, ``HD95_diagonal``, ``ASSD_diagonal``, in which such an
+    image counts as its diagonal. NaN where no image counts; means over the classes with a number.
+
+    The unit is that of ``spacing`` (height, width), such as millimetres; a data set's record may
+    hold its image's under that name; pixels otherwise.
+    """
+
+    spacing: tuple[float, float] = (1.0, 1.0)
+
+    def count(self, pair: LabelPair) -> np.ndarray:
+        """(6, K) as of :func:`surface_counts`."""
+        height, width = pair.spacing or self.spacing
+        return surface_counts(*pair[:3], (height, width))
+
+    def scores(self, counts: np.ndarray) -> MetricScores:
+        """Distances, not percent: lower is better."""
+        both, one_sided, diagonals = counts[0], counts[4], counts[5]
+        per_class = {}
+        for name, sums in zip(("HD", "HD95", "ASSD"), counts[1:4], strict=True):
+            per_class[name] = ratio(sums, both)
+            per_class[f"{name}_diagonal"] = ratio(sums + diagonals, both + one_sided)
+        means = {f"m{name}": mean(v[~np.isnan(v)]) for name, v in per_class.items()}
+        return MetricScores(means, per_class | {"one_sided": one_sided})
+
+
+Metric = type[BoundaryF1] | type[BoundaryIoU] | type[SurfaceDistance]
+METRICS: dict[str, Metric] = {
     "boundary_f1": BoundaryF1,
     "boundary_iou": BoundaryIoU,
+    "surface_distance": SurfaceDistance,
+}
+LOWER_IS_BETTER = {
+    f"m{name}{suffix}" for name in ("HD", "HD95", "ASSD") for suffix in ("", "_diagonal")
 }
 
 
@@ -134,7 +180,7 @@ def build_semantic_metrics(entries: Sequence[Any]) -> list[SemanticMetric]:
     return metrics
 
 
-def _name_and_options(entry: Any) -> tuple[str, dict[str, float]]:
+def _name_and_options(entry: Any) -> tuple[str, dict[str, Any]]:
     if isinstance(entry, (list, tuple)) and len(entry) == 2 and isinstance(entry[1], dict):
         return entry[0], entry[1]
     raise UserError(

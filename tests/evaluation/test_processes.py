@@ -51,7 +51,7 @@ def _output(number: int) -> dict[str, Any]:
 
 
 def _results(images: list[int]) -> Any:
-    metrics = ["boundary_f1", "boundary_iou"]
+    metrics = ["boundary_f1", "boundary_iou", "surface_distance"]
     evaluator = build_evaluator(NAME, "unused", semantic_metrics=metrics)
     evaluator.reset()
     records = {record["image_id"]: record for record in DatasetCatalog.get(NAME)}
@@ -112,3 +112,4 @@ def test_processes_give_the_numbers_of_one(tmp_path: Path, shares: list[list[int
     assert 10 < scores["panoptic_seg"]["PQ"] < 90
     assert 10 < scores["sem_seg"]["mBF1"] < 90
     assert 10 < scores["sem_seg"]["mBIoU"] < 90
+    assert 0 < scores["sem_seg"]["mHD95"] < 20

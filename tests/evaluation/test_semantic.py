@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,9 @@ from seg_projects.evaluation.semantic import SemanticEvaluator
 from seg_projects.evaluation.semantic_metrics import (
     BoundaryF1,
     BoundaryIoU,
+    LabelPair,
     PixelMetric,
+    SurfaceDistance,
     build_semantic_metrics,
 )
 
@@ -24,8 +27,7 @@ PIXELS = (PixelMetric(),)
 Maps = list[tuple[np.ndarray, np.ndarray]]
 
 
-def _evaluate(maps: Maps, names: list[str], metrics: Any = PIXELS) -> dict[str, float]:
-    """Of pairs (truth, predicted) of label maps."""
+def _evaluator(maps: Maps, names: list[str], metrics: Any) -> SemanticEvaluator:
     truth: Any = SimpleNamespace(
         metadata=SimpleNamespace(stuff_classes=names), labels=lambda image_id: maps[image_id][0]
     )
@@ -33,7 +35,12 @@ def _evaluate(maps: Maps, names: list[str], metrics: Any = PIXELS) -> dict[str, 
     for number, (_, labels) in enumerate(maps):
         one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels).long(), len(names))
         evaluator.process([{"image_id": number}], [{"sem_seg": one_hot.permute(2, 0, 1).float()}])
-    result = evaluator.evaluate()
+    return evaluator
+
+
+def _evaluate(maps: Maps, names: list[str], metrics: Any = PIXELS) -> dict[str, float]:
+    """Of pairs (truth, predicted) of label maps."""
+    result = _evaluator(maps, names, metrics).evaluate()
     assert result is not None
     return result["sem_seg"]
 
@@ -85,6 +92,42 @@ def test_a_boundary_on_one_side_alone_scores_0_and_on_none_is_undefined() -> Non
     assert np.isnan(invented["mBF1"])
 
 
+def test_surface_distances_tell_missed_classes_in_two_ways() -> None:
+    truth = np.array([[0, 0, 0, 0, 1]])
+    maps = [(truth, np.array([[0, 0, 1, 1, 1]])), (truth, np.zeros((1, 5), int))]
+    scores = _evaluate(maps, ["a", "b", "c"], (SurfaceDistance(spacing=(9.0, 2.0)),))
+    # Class 1 is two pixels of 2 mm too wide on the left, then missed; the diagonal is far.
+    assert (scores["HD-b"], scores["one_sided-b"]) == (4, 1)
+    assert scores["HD_diagonal-b"] == pytest.approx((4 + np.hypot(9, 10)) / 2)
+    # Class 0 misses two pixels and then has one too many; pixels in both are at distance 0.
+    assert scores["HD-a"] == pytest.approx((4 + 2) / 2)
+    assert scores["ASSD-a"] == pytest.approx(((2 + 4) / 6 + 2 / 9) / 2)
+    assert np.isnan(scores["HD-c"])
+    assert scores["mHD"] == pytest.approx((4 + 3) / 2)
+
+
+def test_a_records_spacing_comes_before_that_of_the_config() -> None:
+    pair = LabelPair(np.array([[0, 1, 1]]), np.array([[0, 0, 1]]), 2, (1.0, 0.5))
+    assert SurfaceDistance((1.0, 7.0)).count(pair)[1].tolist() == [0.5, 0.5]
+
+
+def test_memory_grows_by_a_fixed_table_per_image() -> None:
+    rng = np.random.default_rng(0)
+    metrics = (PixelMetric(), BoundaryF1(), BoundaryIoU())
+    names, sizes = [str(k) for k in range(19)], []
+    for number in (20, 200):
+        tracemalloc.start()
+        images = rng.integers(0, 19, (2, 64, 64))
+        evaluator = _evaluator([(images[0], images[1])] * number, names, metrics)
+        sizes.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        assert len(evaluator.counts) == number
+    # 3 + 4 + 3 rows of 4 bytes per class, and Python's objects around them: less than the 4096
+    # pixels of an image in one byte each.
+    per_image = (sizes[1] - sizes[0]) / 180
+    assert 10 * 4 * 19 < per_image < 10 * 4 * 19 + 1000
+
+
 def test_no_image_at_all_is_undefined() -> None:
     scores = _evaluate([], ["a", "b"], (PixelMetric(), BoundaryF1(), BoundaryIoU()))
     assert all(np.isnan(value) for value in scores.values())
@@ -98,7 +141,7 @@ def test_the_config_chooses_metrics_and_their_options() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("boundary", "names 'boundary'; known: boundary_f1, boundary_iou"),
+        ("boundary", "names 'boundary'; known: boundary_f1, boundary_iou, surface"),
         (["boundary_f1", {"width": 1}], r"boundary_f1 has the options \['width'\]; known: toler"),
         (["boundary_f1", 0.02], "an entry is a name or"),
     ],
