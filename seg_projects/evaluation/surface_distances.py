@@ -7,10 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seg_projects.evaluation.label_boundaries import comparable_labels
-
-CHUNK = 1 << 20
-"""Distances that are held at once."""
+from seg_projects.evaluation.label_boundaries import NO_CLASS, comparable_labels, contour
 
 
 class SurfaceDistances(NamedTuple):
@@ -24,15 +21,20 @@ class SurfaceDistances(NamedTuple):
     """Average symmetric surface distance: the mean over the pixels of both outlines, pooled."""
 
 
-def surface(mask: np.ndarray) -> np.ndarray:
-    """Outline (M, 2) of a mask (H, W) bool: rows and columns of its pixels beside the outside.
+def outline(labels: np.ndarray) -> np.ndarray:
+    """Pixels (H, W) bool with another label, or the outside of the image, at a side.
 
-    Unlike a contour between classes, the frame of the image belongs to it: a mask that is cut off
-    there ends there.
+    Unlike a contour between classes, the frame of the image belongs to it: a region that is cut
+    off there ends there.
     """
-    padded = np.pad(mask, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return np.argwhere(mask & ~inner)
+    edge = contour(labels)
+    edge[:1] = edge[-1:] = edge[:, :1] = edge[:, -1:] = True
+    return edge
+
+
+def surface(mask: np.ndarray) -> np.ndarray:
+    """Outline (M, 2) of a mask (H, W) bool: rows and columns of its pixels beside the outside."""
+    return np.argwhere(outline(mask) & mask)
 
 
 def surface_distances(
@@ -45,12 +47,16 @@ def surface_distances(
         second: another one.
         spacing: height and width of a pixel, such as in millimetres.
     """
-    sides = surface(first), surface(second)
-    if not all(len(points) for points in sides):
+    return outline_distances(surface(first), surface(second), spacing)
+
+
+def outline_distances(
+    first: np.ndarray, second: np.ndarray, spacing: tuple[float, float]
+) -> SurfaceDistances:
+    """Distances between two outlines, (N, 2) and (M, 2) rows and columns of pixels."""
+    if not len(first) or not len(second):
         return SurfaceDistances(math.nan, math.nan, math.nan)
-    distances = np.concatenate(
-        [_nearest(sides[0], sides[1], spacing), _nearest(sides[1], sides[0], spacing)]
-    )
+    distances = np.concatenate([_nearest(first, second, spacing), _nearest(second, first, spacing)])
     return SurfaceDistances(
         float(distances.max()), float(np.percentile(distances, 95)), float(distances.mean())
     )
@@ -59,31 +65,31 @@ def surface_distances(
 def _nearest(points: np.ndarray, others: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
     """Distance (N,) from each of ``points`` (N, 2) to the nearest of ``others`` (M, 2), exact.
 
-    First along each column, then over the columns, as in a distance transform, but only for the
-    rows and columns that occur.
+    Column by column, from the point's own outwards; a point drops out as soon as none farther on
+    can be nearer.
     """
-    top = min(points[:, 0].min(), others[:, 0].min())
-    rows, own_rows = others[:, 0] - top, points[:, 0] - top
-    columns, column_of = np.unique(others[:, 1], return_inverse=True)
-    vertical = _distances_in_columns(rows, column_of, max(rows.max(), own_rows.max()) + 1)
-    vertical = (vertical * spacing[0]) ** 2
-    result = np.empty(len(points))
-    step = max(1, CHUNK // len(columns))
-    for start in range(0, len(points), step):
-        part = slice(start, start + step)
-        horizontal = (points[part, 1, None] - columns) * spacing[1]
-        result[part] = (horizontal**2 + vertical[own_rows[part]]).min(axis=1)
+    rows, columns = points[:, 0], points[:, 1] + 1  # column 0 and the last one stay empty
+    height = max(rows.max(), others[:, 0].max()) + 1
+    last = max(columns.max(), others[:, 1].max() + 1) + 1
+    places = np.sort((others[:, 1] + 1) * height + others[:, 0])
+    # So that the place before and the one after any other exist; they are in no column of use.
+    places = np.concatenate([[-1], places, [(last + 1) * height]])
+    result = np.full(len(points), np.inf)
+    waiting = np.arange(len(points))
+    for step in range(last):
+        beside = (step * spacing[1]) ** 2
+        waiting = waiting[result[waiting] > beside]
+        if not waiting.size:
+            break
+        row, column, best = rows[waiting], columns[waiting], result[waiting]
+        for there in ((column - step).clip(0), (column + step).clip(max=last)):
+            target = there * height + row
+            after = np.searchsorted(places, target)
+            for place in (places[after], places[after - 1]):
+                vertical = np.where(place // height == there, (place - target) * spacing[0], np.inf)
+                np.minimum(best, vertical**2 + beside, out=best)
+        result[waiting] = best
     return np.sqrt(result)
-
-
-def _distances_in_columns(rows: np.ndarray, columns: np.ndarray, height: int) -> np.ndarray:
-    """(height, C) float64: rows from each place to the nearest of the points in its column."""
-    grid = np.full((height, columns.max() + 1), np.inf)
-    grid[rows, columns] = rows
-    here = np.arange(height)[:, None]
-    above = np.maximum.accumulate(np.where(np.isinf(grid), -np.inf, grid), axis=0)
-    below = np.minimum.accumulate(grid[::-1], axis=0)[::-1]
-    return np.minimum(here - above, below - here)
 
 
 def surface_counts(
@@ -108,11 +114,22 @@ def surface_counts(
     counts = np.zeros((6, num_classes))
     height, width = truth.shape
     diagonal = math.hypot(height * spacing[0], width * spacing[1])
-    in_truth, in_prediction = (set(np.unique(x[x >= 0]).tolist()) for x in (truth, predicted))
-    for label in in_truth & in_prediction:
+    in_truth, in_prediction = _outlines(truth), _outlines(predicted)
+    for label in in_truth.keys() & in_prediction.keys():
         counts[0, label] = 1
-        counts[1:4, label] = surface_distances(truth == label, predicted == label, spacing)
-    one_sided = sorted(in_truth ^ in_prediction)
+        counts[1:4, label] = outline_distances(in_truth[label], in_prediction[label], spacing)
+    one_sided = sorted(in_truth.keys() ^ in_prediction.keys())
     counts[4, one_sided] = 1
     counts[5, one_sided] = diagonal
     return counts
+
+
+def _outlines(labels: np.ndarray) -> dict[int, np.ndarray]:
+    """Outlines (M, 2) by class, of those that occur."""
+    points = np.argwhere(outline(labels) & (labels != NO_CLASS))
+    classes = labels[points[:, 0], points[:, 1]]
+    points = points[np.argsort(classes, kind="stable")]
+    present, sizes = np.unique(classes, return_counts=True)
+    # The last part is what follows the last class: nothing.
+    parts = np.split(points, sizes.cumsum())
+    return dict(zip(present.tolist(), parts[:-1], strict=True))
