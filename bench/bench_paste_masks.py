@@ -13,7 +13,7 @@ import numpy as np
 from _compare import Case, Tolerance, build_parser, compare
 from _instances import boxes_xyxy
 
-SIZES = ((480, 640, 100), (800, 1216, 100), (1024, 2048, 50))
+SIZES = ((480, 640, 100), (800, 1333, 100), (1024, 2048, 50))
 
 
 def pasting(height: int, width: int, number: int) -> Callable[[], Any]:

@@ -105,8 +105,9 @@ class FrozenBatchNorm2d(nn.Module):
 
 def constant_scale_and_shift(norm: nn.Module | None) -> tuple[Tensor, Tensor] | None:
     """What ``norm`` multiplies with and adds, by channel; None if that depends on its input."""
-    frozen = type(norm) is FrozenBatchNorm2d
-    if not frozen and (type(norm) is not nn.BatchNorm2d or norm.training):
+    if norm is None or type(norm) not in (FrozenBatchNorm2d, nn.BatchNorm2d):
+        return None
+    if norm.training and type(norm) is nn.BatchNorm2d:
         return None
     if norm._forward_hooks or norm._forward_pre_hooks:  # which wait for it to be called
         return None
