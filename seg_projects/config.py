@@ -54,6 +54,9 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #   surface_distance  HD, HD95, ASSD, {spacing: [1, 1]}: distances between outlines, in pixels
     #                 or in the unit of the height and width of a pixel
     cfg.TEST.SEMANTIC_METRICS = []
+    # Boundary PQ (BPQ, arXiv:2103.16562) beside PQ: how far from a contour its boundary reaches, as
+    # a share of the image's diagonal; 0.02 is usual, 0.0 leaves it out.
+    cfg.TEST.BOUNDARY_SHARE = 0.0
 
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.
     cfg.SOLVER.OPTIMIZER = "SGD"

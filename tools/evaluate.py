@@ -50,6 +50,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     panoptic.add_argument("--truth-masks", type=Path, required=True, metavar="FOLDER")
     panoptic.add_argument("--prediction-masks", type=Path, required=True, metavar="FOLDER")
+    panoptic.add_argument(
+        "--boundary",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="boundary PQ too; how far a boundary reaches as a share of the diagonal, usually 0.02",
+    )
     instances = kinds.add_parser("instances", parents=[common], help="COCO result JSON")
     instances.add_argument("--task", choices=("segm", "bbox"), help="default: what the file holds")
     instances.add_argument(
@@ -98,6 +105,7 @@ def _evaluate(args: argparse.Namespace) -> Scores:
             args.predictions,
             args.prediction_masks,
             bootstrap=args.bootstrap,
+            boundary_share=args.boundary,
         )
     if args.kind == "instances":
         from seg_projects.evaluation.instance_files import evaluate_instance_files

@@ -52,6 +52,7 @@ class SegTrainer(DefaultTrainer):
             semantic_metrics=cfg.TEST.SEMANTIC_METRICS,
             # COCO's limit of 100, or all that the model may find where that is more.
             max_detections=max(100, cfg.TEST.DETECTIONS_PER_IMAGE),
+            boundary_share=cfg.TEST.BOUNDARY_SHARE,
         )
 
     @classmethod

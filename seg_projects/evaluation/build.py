@@ -29,14 +29,16 @@ def build_evaluator(
     *,
     semantic_metrics: Sequence[Any] = (),
     max_detections: int = 100,
+    boundary_share: float = 0.0,
 ) -> DatasetEvaluator:
     """The evaluators that ``evaluator_type`` in the metadata of ``dataset_name`` asks for.
 
     Args:
         dataset_name: a registered data set.
-        output_dir: folder for what Detectron2's evaluators write.
+        output_dir: folder for what the evaluators write: all numbers and notes as JSON.
         semantic_metrics: beyond those of pixels, as ``TEST.SEMANTIC_METRICS`` names them.
         max_detections: of an image and category count, where the type is "instances".
+        boundary_share: of boundary PQ, as ``TEST.BOUNDARY_SHARE``.
 
     Raises:
         UserError: no evaluator is known for that type.
@@ -45,12 +47,14 @@ def build_evaluator(
     metrics = build_semantic_metrics(semantic_metrics)
     kind = metadata.get("evaluator_type")
     if kind == "panoptic":
-        return DatasetEvaluators(_panoptic_evaluators(dataset_name, output_dir, metrics))
+        return DatasetEvaluators(
+            _panoptic_evaluators(dataset_name, output_dir, metrics, boundary_share)
+        )
     if kind == "coco_panoptic_seg":
         truth = PanopticGroundTruth(dataset_name)
         return DatasetEvaluators(
             [
-                PanopticEvaluator(truth),
+                PanopticEvaluator(truth, output_dir, boundary_share=boundary_share),
                 COCOEvaluator(dataset_name, output_dir=str(output_dir)),
                 SemSegEvaluator(dataset_name, output_dir=str(output_dir)),
             ]
@@ -71,7 +75,10 @@ def build_evaluator(
 
 
 def _panoptic_evaluators(
-    dataset_name: str, output_dir: str | Path, metrics: Sequence[SemanticMetric]
+    dataset_name: str,
+    output_dir: str | Path,
+    metrics: Sequence[SemanticMetric],
+    boundary_share: float,
 ) -> list[DatasetEvaluator]:
     truth = PanopticGroundTruth(dataset_name)
     instances: DatasetEvaluator
@@ -79,4 +86,5 @@ def _panoptic_evaluators(
         instances = COCOEvaluator(dataset_name, output_dir=str(output_dir))
     else:
         instances = InstanceEvaluator(truth)
-    return [PanopticEvaluator(truth), instances, SemanticEvaluator(truth, metrics)]
+    panoptic = PanopticEvaluator(truth, output_dir, boundary_share=boundary_share)
+    return [panoptic, instances, SemanticEvaluator(truth, metrics)]

@@ -20,6 +20,7 @@ class Annotation(NamedTuple):
 
     ids: np.ndarray  # (H, W) int32, 0 is void
     segments: list[dict[str, Any]]
+    file_name: str  # of the PNG
 
 
 class PanopticGroundTruth:
@@ -76,9 +77,13 @@ class PanopticGroundTruth:
             )
         return rows
 
+    def file_name(self, image_id: int) -> str:
+        """The name of an image's PNG."""
+        return self._annotations[image_id]["file_name"]
+
     def _read(self, image_id: int) -> Annotation:
         if image_id not in self._annotations:
             raise UserError(f"Image {image_id} has no annotation in {self.metadata.panoptic_json}.")
         annotation = self._annotations[image_id]
         ids = read_panoptic_ids(self.root / annotation["file_name"])
-        return Annotation(ids, annotation["segments_info"])
+        return Annotation(ids, annotation["segments_info"], annotation["file_name"])

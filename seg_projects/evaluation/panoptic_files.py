@@ -14,17 +14,25 @@ from seg_projects.data.datasets.panoptic import read_panoptic_json
 from seg_projects.data.panoptic_ids import read_panoptic_ids
 from seg_projects.errors import UserError
 from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_pq
+from seg_projects.evaluation.panoptic_boundaries import boundary_counts, boundary_overlaps
 from seg_projects.evaluation.panoptic_quality import (
     VOID,
-    PanopticCounts,
+    OccurringCounts,
+    counts_table,
     match_segments,
-    mean_quality,
+    occurring_counts,
     pair_histogram,
-    panoptic_quality,
     segment_pairs,
     total_counts,
 )
+from seg_projects.evaluation.panoptic_scores import (
+    AreaCheck,
+    image_quality,
+    panoptic_scores,
+    with_boundary_scores,
+)
 from seg_projects.evaluation.scores import Problems, Scores
+from seg_projects.evaluation.worst_images import WorstImages
 
 logger = logging.getLogger(__name__)
 
@@ -72,21 +80,24 @@ class PanopticFileCounts(NamedTuple):
     """The state of PQ per image, and what the files' fields disagree with."""
 
     image_ids: list[int]
-    counts: list[PanopticCounts]
+    counts: list[OccurringCounts]
+    boundaries: list[OccurringCounts]  # of boundary PQ, where asked for
     notes: list[str]
 
 
-def count_panoptic_files(truth: PanopticFolder, predicted: PanopticFolder) -> PanopticFileCounts:
+def count_panoptic_files(
+    truth: PanopticFolder, predicted: PanopticFolder, boundary_share: float = 0.0
+) -> PanopticFileCounts:
     """Matches the segments of every annotated image of ``truth``.
 
     Raises:
         UserError: images cannot be compared; all of them are named.
     """
     column = {c["id"]: i for i, c in enumerate(truth.categories)}
-    problems, areas = Problems(), _AreaCheck()
+    problems, areas = Problems(), AreaCheck()
     for extra in sorted(predicted.annotations.keys() - truth.annotations.keys()):
         problems.add(f"image {extra}", f"is predicted, but not in {truth.json_file}")
-    image_ids, counts = [], []
+    image_ids, counts, boundaries = [], [], []
     for image_id in tqdm(sorted(truth.annotations), desc="PQ", unit="image", disable=None):
         if image_id not in predicted.annotations:
             problems.add(f"image {image_id}", f"has no annotation in {predicted.json_file}")
@@ -108,13 +119,21 @@ def count_panoptic_files(truth: PanopticFolder, predicted: PanopticFolder) -> Pa
         if wrong:
             continue
         for side, annotation, pixels in found:
-            areas.add(side.json_file, annotation, pixels)
+            segments = annotation["segments_info"]
+            in_order = np.array([pixels.get(s["id"], 0) for s in segments])
+            areas.add(str(side.json_file), annotation["file_name"], segments, in_order)
         listed, found_segments = (annotation["segments_info"] for _, annotation in sides)
         pairs = segment_pairs(histogram, listed, found_segments, column)
         image_ids.append(image_id)
-        counts.append(match_segments(pairs, pairs.overlaps.iou, len(column)))
+        matched = match_segments(pairs, pairs.overlaps.iou, len(column))
+        counts.append(occurring_counts(matched))
+        if boundary_share:
+            overlaps = boundary_overlaps(
+                ids[0], listed, ids[1], found_segments, column, share=boundary_share
+            )
+            boundaries.append(occurring_counts(boundary_counts(pairs, overlaps, len(column))))
     problems.raise_if_any(f"{predicted.json_file} against {truth.json_file}")
-    return PanopticFileCounts(image_ids, counts, areas.notes())
+    return PanopticFileCounts(image_ids, counts, boundaries, areas.notes())
 
 
 def _areas(ids: np.ndarray, pixels: np.ndarray) -> dict[int, int]:
@@ -150,62 +169,6 @@ def _segment_problems(
             yield name, f"ids in the PNG that no segment lists: {unlisted}"
 
 
-class _AreaCheck:
-    """Compares ``area`` fields, which nothing here relies on, with pixels."""
-
-    def __init__(self) -> None:
-        self.wrong: dict[Path, int] = {}
-        self.first: dict[Path, str] = {}
-
-    def add(self, file: Path, annotation: Mapping[str, Any], areas: Mapping[int, int]) -> None:
-        for segment in annotation["segments_info"]:
-            pixels = areas[segment["id"]]
-            if segment.get("area", pixels) == pixels:
-                continue
-            self.wrong[file] = self.wrong.get(file, 0) + 1
-            self.first.setdefault(
-                file,
-                f"segment {segment['id']} of {annotation['file_name']}: {segment['area']} against "
-                f"{pixels} pixels",
-            )
-
-    def notes(self) -> list[str]:
-        return [
-            f"{file}: the `area` of {count} segment(s) disagrees with the PNG (first: "
-            f"{self.first[file]}). Areas were counted from pixels; tools that trust the field, "
-            "such as panopticapi, give another PQ."
-            for file, count in self.wrong.items()
-        ]
-
-
-def panoptic_scores(
-    counts: PanopticCounts, names: Sequence[str], is_thing: np.ndarray, notes: Sequence[str] = ()
-) -> Scores:
-    """PQ, SQ, RQ of all, thing (``_th``) and stuff (``_st``) categories, and one by one."""
-    quality = panoptic_quality(counts)
-    summary: dict[str, float] = {}
-    for suffix, chosen in (("", np.ones_like(is_thing)), ("_th", is_thing), ("_st", ~is_thing)):
-        means = zip(("PQ", "SQ", "RQ"), mean_quality(quality, chosen), strict=True)
-        summary |= {f"{key}{suffix}": value for key, value in means}
-    notes = list(notes)
-    for suffix, what in (("", "No segment"), ("_th", "No thing"), ("_st", "No stuff")):
-        if np.isnan(summary[f"PQ{suffix}"]):
-            notes.append(f"{what} occurs in truth or prediction: PQ{suffix} is undefined (NaN).")
-    columns = {
-        "PQ": quality.pq,
-        "SQ": quality.sq,
-        "RQ": quality.rq,
-        "TP": counts.true_positives,
-        "FP": counts.false_positives,
-        "FN": counts.false_negatives,
-    }
-    per_category = {
-        name: {key: float(values[row]) for key, values in columns.items()}
-        for row, name in enumerate(names)
-    }
-    return Scores(summary=summary, per_category=per_category, notes=notes)
-
-
 def evaluate_panoptic_files(
     truth_json: Path,
     truth_masks: Path,
@@ -213,21 +176,41 @@ def evaluate_panoptic_files(
     predicted_masks: Path,
     *,
     bootstrap: int = 0,
+    boundary_share: float = 0.0,
+    num_worst: int = 20,
 ) -> Scores:
     """PQ of two JSON files with their folders of PNGs, areas counted from pixels.
 
-    With ``bootstrap`` drawn data sets, ``PQ_low`` and ``PQ_high`` enclose 95 % of their PQs.
+    Args:
+        truth_json: COCO panoptic JSON of the annotations.
+        truth_masks: its folder of PNGs.
+        predicted_json: COCO panoptic JSON of the predictions.
+        predicted_masks: its folder of PNGs.
+        bootstrap: so many data sets are drawn; ``PQ_low`` and ``PQ_high`` enclose 95 % of their
+            PQs.
+        boundary_share: distance from the contour, as a share of the image's diagonal, of boundary
+            PQ (``BPQ``, ...); 0 leaves it out.
+        num_worst: images that are named as the worst ones.
 
     Raises:
         UserError: a file is missing or wrong, or images cannot be compared; they are named.
     """
     truth = open_panoptic_folder(truth_json, truth_masks)
     predicted = open_panoptic_folder(predicted_json, predicted_masks, truth.categories)
-    state = count_panoptic_files(truth, predicted)
-    total = total_counts(state.counts, len(truth.categories))
-    scores = panoptic_scores(total, truth.names(), truth.is_thing(), state.notes)
+    state = count_panoptic_files(truth, predicted, boundary_share)
+    size, names, is_thing = len(truth.categories), truth.names(), truth.is_thing()
+    scores = panoptic_scores(total_counts(state.counts, size), names, is_thing, state.notes)
+    if boundary_share:
+        total = total_counts(state.boundaries, size)
+        boundaries = panoptic_scores(total, names, is_thing, prefix="B")
+        scores = with_boundary_scores(scores, boundaries)
     if bootstrap and state.counts:
         draws = draw_images(len(state.counts), bootstrap)
-        low, high = interval(sampled_pq(state.counts, draws))
+        low, high = interval(sampled_pq(counts_table(state.counts, size), draws))
         scores.summary.update(PQ_low=low, PQ_high=high)
+    worst = WorstImages(num_worst)
+    for image_id, counts in zip(state.image_ids, state.counts, strict=True):
+        name = truth.annotations[image_id]["file_name"]
+        worst.add(image_id, name, image_quality(counts, is_thing))
+    scores.worst_images.update(worst.as_json())
     return scores

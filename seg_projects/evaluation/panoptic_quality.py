@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 VOID = 0
 
@@ -47,6 +49,26 @@ def pair_histogram(truth_ids: np.ndarray, predicted_ids: np.ndarray) -> PairHist
     starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
     pixels = np.diff(starts, append=truth.size)
     return PairHistogram(truth[starts], predicted[starts], pixels)
+
+
+def pair_histogram_on_device(truth_ids: np.ndarray, predicted_ids: Tensor) -> PairHistogram:
+    """As :func:`pair_histogram`, where the predicted map is: only the runs leave the device.
+
+    Raises:
+        ValueError: the maps differ in size.
+    """
+    size = tuple(predicted_ids.shape)
+    if truth_ids.shape != size:
+        raise ValueError(f"The prediction has the size {size}, the truth {truth_ids.shape}.")
+    predicted = predicted_ids.reshape(-1)
+    truth = torch.from_numpy(truth_ids.reshape(-1)).to(predicted.device)
+    changes = torch.ones_like(truth, dtype=torch.bool)
+    changes[1:] = (truth[1:] != truth[:-1]) | (predicted[1:] != predicted[:-1])
+    starts = changes.nonzero()[:, 0]
+    pixels = torch.diff(starts, append=starts.new_full((1,), truth.numel()))
+    # One transfer: the ids fit into 64 bits.
+    runs = torch.stack((truth[starts].long(), predicted[starts].long(), pixels))
+    return PairHistogram(*runs.cpu().numpy())
 
 
 class _Side(NamedTuple):
@@ -110,19 +132,34 @@ def segment_pairs(
     """
     truth = _rows(histogram.truth_ids, truth_segments, column)
     predicted = _rows(histogram.predicted_ids, predicted_segments, column)
-    shape = (len(truth.ids) + 2, len(predicted.ids) + 2)
-    # Sums of whole numbers below 2^53 are exact in float64.
-    pairs = np.bincount(
-        truth.rows * shape[1] + predicted.rows,
-        weights=histogram.pixels,
-        minlength=shape[0] * shape[1],
-    ).reshape(shape)
+    pairs = _table(truth, predicted, histogram.pixels)
     _check_prediction(histogram, predicted, pairs)
     overlaps = Overlaps(
         pairs[1:-1, 1:-1], pairs[1:-1].sum(axis=1), pairs[:, 1:-1].sum(axis=0), pairs[0, 1:-1]
     )
     crowd = np.array([bool(s.get("iscrowd", 0)) for s in truth_segments], dtype=bool)
     return SegmentPairs(overlaps, truth.categories, predicted.categories, crowd)
+
+
+def pixel_table(
+    histogram: PairHistogram,
+    truth_segments: Sequence[Mapping[str, Any]],
+    predicted_segments: Sequence[Mapping[str, Any]],
+    column: Mapping[int, int],
+) -> np.ndarray:
+    """(T + 2, S + 2) pixels of each pair: first void, then the segments, last what none lists."""
+    truth = _rows(histogram.truth_ids, truth_segments, column)
+    return _table(
+        truth, _rows(histogram.predicted_ids, predicted_segments, column), histogram.pixels
+    )
+
+
+def _table(truth: _Side, predicted: _Side, pixels: np.ndarray) -> np.ndarray:
+    shape = (len(truth.ids) + 2, len(predicted.ids) + 2)
+    # Sums of whole numbers below 2^53 are exact in float64.
+    return np.bincount(
+        truth.rows * shape[1] + predicted.rows, weights=pixels, minlength=shape[0] * shape[1]
+    ).reshape(shape)
 
 
 def match_segments(pairs: SegmentPairs, iou: np.ndarray, num_columns: int) -> PanopticCounts:
@@ -200,22 +237,47 @@ def _check_prediction(histogram: PairHistogram, predicted: _Side, pairs: np.ndar
         )
 
 
+class OccurringCounts(NamedTuple):
+    """The counts of one image: of the R categories that occur on it, some hundred bytes."""
+
+    columns: np.ndarray  # (R,) int32
+    values: np.ndarray  # (4, R) float64, in the order of PanopticCounts
+
+
+def occurring_counts(counts: PanopticCounts) -> OccurringCounts:
+    """What :func:`total_counts` needs of an image."""
+    values = np.stack(counts).astype(np.float64)
+    columns = np.flatnonzero(values.any(axis=0))
+    return OccurringCounts(columns.astype(np.int32), values[:, columns])
+
+
+def total_counts(counts: Sequence[OccurringCounts], num_categories: int) -> PanopticCounts:
+    """The sum over images; equal to the last digit for images in the same order."""
+    total = np.zeros((4, num_categories))
+    if counts:
+        columns = np.concatenate([image.columns for image in counts])
+        values = np.concatenate([image.values for image in counts], axis=1)
+        for row in range(4):
+            total[row] = np.bincount(columns, values[row], minlength=num_categories)
+    return PanopticCounts(total[0], *total[1:].astype(np.int64))
+
+
 def add_counts(first: PanopticCounts, second: PanopticCounts) -> PanopticCounts:
     """The counts of both."""
     return PanopticCounts(*(a + b for a, b in zip(first, second, strict=True)))
 
 
-def total_counts(counts: Sequence[PanopticCounts], num_categories: int) -> PanopticCounts:
-    """The sum over images; equal to the last digit for images in the same order."""
-    if not counts:
-        return empty_counts(num_categories)
-    return PanopticCounts(*(np.sum(np.stack(part), axis=0) for part in zip(*counts, strict=True)))
-
-
 def empty_counts(num_categories: int) -> PanopticCounts:
     """The counts of no image."""
-    zeros = np.zeros(num_categories, dtype=np.int64)
-    return PanopticCounts(np.zeros(num_categories), zeros, zeros, zeros)
+    return total_counts([], num_categories)
+
+
+def counts_table(counts: Sequence[OccurringCounts], num_categories: int) -> np.ndarray:
+    """(4, N, C) float64: the counts of every image, in the order of PanopticCounts."""
+    table = np.zeros((4, len(counts), num_categories))
+    for row, image in enumerate(counts):
+        table[:, row, image.columns] = image.values
+    return table
 
 
 class PanopticQuality(NamedTuple):

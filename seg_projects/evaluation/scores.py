@@ -20,6 +20,8 @@ class Scores:
     summary: dict[str, float]
     per_category: dict[str, dict[str, float]]  # category name -> metrics
     notes: list[str] = field(default_factory=list)  # what a reader of the numbers should know
+    # metric -> images, the worst first, as WorstImages.as_json gives them
+    worst_images: dict[str, list[dict[str, float | int | str]]] = field(default_factory=dict)
 
 
 def format_scores(scores: Scores) -> str:
@@ -41,12 +43,17 @@ def _table(tabulate: object, rows: Sequence[tuple[str, Mapping[str, float]]]) ->
 
 
 def write_scores_json(path: Path, scores: Scores) -> None:
-    """``{"summary": {...}, "per_category": {...}, "notes": [...]}``; null where undefined."""
-    content = {
+    """``{"summary": {...}, "per_category": {...}, "notes": [...]}``; null where undefined.
+
+    With ``"worst_images"``, where there are any.
+    """
+    content: dict[str, object] = {
         "summary": _without_nan(scores.summary),
         "per_category": {n: _without_nan(v) for n, v in scores.per_category.items()},
         "notes": scores.notes,
     }
+    if scores.worst_images:
+        content["worst_images"] = scores.worst_images
     write_json(path, content)
 
 

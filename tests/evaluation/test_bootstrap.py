@@ -14,24 +14,30 @@ from seg_projects.evaluation.bootstrap import (
 )
 from seg_projects.evaluation.confusion import class_counts, confusion_matrix, mean_scores
 from seg_projects.evaluation.panoptic_quality import (
+    OccurringCounts,
     PanopticCounts,
+    counts_table,
     mean_quality,
+    occurring_counts,
     panoptic_quality,
     total_counts,
 )
 
 
-def _counts(num_images: int) -> list[PanopticCounts]:
+def _counts(num_images: int) -> list[OccurringCounts]:
     rng = np.random.default_rng(1)
     hits = rng.integers(0, 3, (num_images, 3))
     iou = hits * rng.uniform(0.5, 1, (num_images, 3))
     others = rng.integers(0, 2, (num_images, 2, 3))
-    return [PanopticCounts(i, h, *o) for i, h, o in zip(iou, hits, others, strict=True)]
+    dense = [PanopticCounts(i, h, *o) for i, h, o in zip(iou, hits, others, strict=True)]
+    return [occurring_counts(counts) for counts in dense]
 
 
 def test_pq_is_that_of_the_drawn_images() -> None:
     counts, draws = _counts(5), draw_images(5, 7)
-    for row, value in zip(draws.astype(int), sampled_pq(counts, draws), strict=True):
+    for row, value in zip(
+        draws.astype(int), sampled_pq(counts_table(counts, 3), draws), strict=True
+    ):
         drawn = [c for c, times in zip(counts, row, strict=True) for _ in range(times)]
         quality = panoptic_quality(total_counts(drawn, 3))
         assert value == pytest.approx(mean_quality(quality, np.ones(3, dtype=bool))[0])
@@ -60,13 +66,14 @@ def test_intervals_hold_95_percent_and_skip_the_undefined() -> None:
 
 
 def test_a_run_against_itself_shows_no_difference() -> None:
-    samples = sampled_pq(_counts(20), draw_images(20, 100))
+    samples = sampled_pq(counts_table(_counts(20), 3), draw_images(20, 100))
     assert paired_test(samples, samples) == ((0, 0), 1)
 
 
 def test_a_run_that_is_better_on_every_image_is_found() -> None:
-    counts, draws = _counts(20), draw_images(20, 200)
-    worse = [c._replace(false_positives=c.false_positives + 2) for c in counts]
+    counts, draws = counts_table(_counts(20), 3), draw_images(20, 200)
+    worse = counts.copy()
+    worse[2] += 2  # false positives
     test = paired_test(sampled_pq(worse, draws), sampled_pq(counts, draws))
     assert test.difference.low > 0
     assert test.p_value == pytest.approx(2 / 201)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from seg_projects.data.datasets.panoptic import register_panoptic
 from seg_projects.errors import UserError
@@ -60,7 +61,8 @@ def _perfect() -> dict[str, Any]:
 
 
 def _evaluate(inputs: list[dict[str, Any]], output: dict[str, Any]) -> dict[str, Any]:
-    evaluator = build_evaluator(NAME, "unused")
+    folder = Path(MetadataCatalog.get(NAME).panoptic_json).parent
+    evaluator = build_evaluator(NAME, folder / "figures", boundary_share=0.1)
     evaluator.reset()
     evaluator.process(inputs, [output])
     return evaluator.evaluate()
@@ -71,6 +73,7 @@ def test_a_perfect_prediction_scores_100_everywhere(inputs):
     panoptic = result["panoptic_seg"]
     assert (panoptic["PQ"], panoptic["PQ_th"], panoptic["PQ_st"]) == (100, 100, 100)
     assert math.isnan(panoptic["PQ-grass"])
+    assert (panoptic["BPQ"], panoptic["TP-dog"], panoptic["FN-dog"]) == (100, 1, 0)
     assert (result["bbox"]["AP"], result["segm"]["AP"]) == pytest.approx((100, 100))
     assert (result["segm"]["AP-cat"], result["segm"]["AP-dog"]) == pytest.approx((100, 100))
     assert (result["sem_seg"]["mIoU"], result["sem_seg"]["pACC"]) == (100, 100)
@@ -96,3 +99,26 @@ def test_the_prediction_is_left_as_it_is(inputs):
 def test_an_image_without_annotation_is_named(inputs):
     with pytest.raises(UserError, match="Image 77 has no annotation"):
         _evaluate([{"image_id": 77}], _perfect())
+
+
+def test_the_json_holds_all_numbers_and_the_worst_images(inputs, tmp_path):
+    _evaluate(inputs, _perfect())
+    content = json.loads((tmp_path / "set/figures/panoptic.json").read_text())
+    assert content["summary"]["PQ"] == 100
+    assert content["per_category"]["grass"]["PQ"] is None
+    worst = content["worst_images"]["PQ"]
+    assert worst == [{"image_id": 0, "file_name": "0.png", "value": 100}]
+
+
+def test_areas_that_disagree_with_the_png_are_warned_of_once(inputs, tmp_path, caplog):
+    path = tmp_path / "set/panoptic.json"
+    content = json.loads(path.read_text())
+    for segment in content["annotations"][0]["segments_info"]:
+        segment["area"] *= 2
+    path.write_text(json.dumps(content))
+    result = _evaluate(inputs, _perfect())
+    assert result["panoptic_seg"]["PQ"] == 100
+    assert caplog.text.count("the `area` of") == 1
+    assert "4 segment(s) disagrees with the PNG (first: segment 1 of 0.png: 8 against 4" in (
+        caplog.text
+    )

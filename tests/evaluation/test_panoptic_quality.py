@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,8 +16,12 @@ from seg_projects.evaluation.panoptic_quality import (
     add_counts,
     empty_counts,
     mean_quality,
+    occurring_counts,
+    pair_histogram,
+    pair_histogram_on_device,
     panoptic_counts,
     panoptic_quality,
+    total_counts,
 )
 
 COLUMN = {10: 0, 20: 1}
@@ -151,3 +156,38 @@ def test_inconsistent_predictions_are_refused() -> None:
         )
     with pytest.raises(ValueError, match=r"\(1, 3\), the truth \(1, 2\)"):
         panoptic_counts(truth, [_segment(1)], np.zeros((1, 3), int), [], COLUMN)
+
+
+@settings(max_examples=50, deadline=None)
+@given(ids_maps, ids_maps)
+def test_the_histogram_of_a_device_is_that_of_the_array(truth: Any, found: Any) -> None:
+    expected = pair_histogram(truth, found)
+    for got, want in zip(
+        pair_histogram_on_device(truth, torch.from_numpy(found)), expected, strict=True
+    ):
+        assert got.tolist() == want.tolist()
+
+
+@pytest.mark.gpu
+def test_the_histogram_of_a_gpu_is_that_of_the_array() -> None:
+    truth, found = np.random.default_rng(0).integers(0, 3, (2, 50, 60), dtype=np.int32)
+    got = pair_histogram_on_device(truth, torch.from_numpy(found).cuda())
+    for values, expected in zip(got, pair_histogram(truth, found), strict=True):
+        assert values.tolist() == expected.tolist()
+
+
+def test_an_empty_map_has_no_pair_on_a_device() -> None:
+    histogram = pair_histogram_on_device(np.zeros((0, 3), np.int32), torch.zeros(0, 3))
+    assert [len(part) for part in histogram] == [0, 0, 0]
+    with pytest.raises(ValueError, match=r"\(1, 3\), the truth \(0, 3\)"):
+        pair_histogram_on_device(np.zeros((0, 3), np.int32), torch.zeros(1, 3))
+
+
+def test_images_sum_up_from_what_occurs_on_them() -> None:
+    dense = [
+        PanopticCounts(np.array([0.5, 0, 0]), *np.array([[1, 0, 0], [0, 0, 2], [0, 0, 0]])),
+        PanopticCounts(np.array([0.25, 0, 0]), *np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0]])),
+    ]
+    assert occurring_counts(dense[0]).columns.tolist() == [0, 2]
+    total = total_counts([occurring_counts(counts) for counts in dense], 3)
+    assert [part.tolist() for part in total] == [[0.75, 0, 0], [2, 0, 0], [0, 0, 3], [0, 0, 0]]

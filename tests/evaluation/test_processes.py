@@ -50,9 +50,9 @@ def _output(number: int) -> dict[str, Any]:
     }
 
 
-def _results(images: list[int]) -> Any:
+def _results(images: list[int], folder: Path) -> Any:
     metrics = ["boundary_f1", "boundary_iou", "surface_distance"]
-    evaluator = build_evaluator(NAME, "unused", semantic_metrics=metrics)
+    evaluator = build_evaluator(NAME, folder, semantic_metrics=metrics, boundary_share=0.05)
     evaluator.reset()
     records = {record["image_id"]: record for record in DatasetCatalog.get(NAME)}
     evaluator.process([records[i] for i in images], [_output(i) for i in images])
@@ -64,7 +64,7 @@ def _worker(rank: int, shares: list[list[int]], folder: str) -> None:
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(shares)
     )
-    results = _results(shares[rank])
+    results = _results(shares[rank], Path(folder, "several"))
     if rank == 0:
         Path(folder, "results.json").write_text(json.dumps(results))
     else:
@@ -95,7 +95,7 @@ SHARES = [[[0, 1, 2], [3, 4]], [[4, 0], [2, 3], [1, 0]], [[3, 1, 0, 4, 2], []]]
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("shares", SHARES, ids=["uneven", "padded", "idle"])
 def test_processes_give_the_numbers_of_one(tmp_path: Path, shares: list[list[int]]) -> None:
-    expected = json.dumps(_results(list(range(NUM_IMAGES))))
+    expected = json.dumps(_results(list(range(NUM_IMAGES)), tmp_path / "one"))
     # Forked: the data set is registered in this process.
     context = multiprocessing.get_context("fork")
     workers = [
@@ -108,8 +108,11 @@ def test_processes_give_the_numbers_of_one(tmp_path: Path, shares: list[list[int
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * len(shares)
     assert (tmp_path / "results.json").read_text() == expected
+    for file in (tmp_path / "one").iterdir():
+        assert (tmp_path / "several" / file.name).read_bytes() == file.read_bytes()
+    assert (tmp_path / "one/panoptic.json").is_file()
     scores = json.loads(expected)
-    assert 10 < scores["panoptic_seg"]["PQ"] < 90
+    assert 10 < scores["panoptic_seg"]["BPQ"] < scores["panoptic_seg"]["PQ"] < 90
     assert 10 < scores["sem_seg"]["mBF1"] < 90
     assert 10 < scores["sem_seg"]["mBIoU"] < 90
     assert 0 < scores["sem_seg"]["mHD95"] < 20
