@@ -13,7 +13,7 @@ import numpy as np
 from _compare import Case, build_parser, compare
 from _instances import detections
 
-SIZES = ((480, 640, 30), (480, 640, 100), (1024, 2048, 50))
+SIZES = ((480, 640, 30), (800, 1333, 100), (1024, 2048, 50))
 OVERLAP, AREA, SCORE = 0.5, 4096, 0.5
 CELL = 40
 """Side of the squares of equal stuff, in pixels."""

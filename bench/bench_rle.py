@@ -13,7 +13,7 @@ from typing import Any
 from _compare import Case, build_parser, compare
 from _instances import detections
 
-SIZES = ((480, 640, 100), (1024, 2048, 50))
+SIZES = ((480, 640, 100), (800, 1333, 100), (1024, 2048, 50))
 
 
 def encoding(height: int, width: int, number: int) -> Callable[[], Any]:
