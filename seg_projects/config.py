@@ -58,6 +58,12 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # a share of the image's diagonal; 0.02 is usual, 0.0 leaves it out.
     cfg.TEST.BOUNDARY_SHARE = 0.0
 
+    # What happens to a training image after Detectron2's crop, resize and flip, in this order; an
+    # entry is [name] or [name, {option: value}]. Names are resize, large_scale_jitter (both take
+    # the place of MIN_SIZE_TRAIN), crop, flip, rotation, quarter_turns, colour, grey, noise, blur,
+    # cutout, copy_paste; docs/augmentation.md has their options.
+    cfg.INPUT.AUGMENTATIONS = []
+
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.
     cfg.SOLVER.OPTIMIZER = "SGD"
 

@@ -11,11 +11,11 @@ import torch
 
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
-from detectron2.data import detection_utils as utils
-from detectron2.data import transforms as T
-from detectron2.structures import BitMasks, Instances
-from seg_projects.data.panoptic_ids import ids_from_rgb, read_panoptic_rgb, semantic_labels
-from seg_projects.errors import UserError
+from detectron2.structures import BitMasks, Boxes, Instances
+from seg_projects.data.augmentation import Step, build_augmentations
+from seg_projects.data.images import as_tensor
+from seg_projects.data.panoptic_ids import boxes_of_index, index_ids, semantic_labels
+from seg_projects.data.panoptic_scenes import PanopticScene, PanopticScenes
 
 
 class PanopticMapper:
@@ -31,39 +31,37 @@ class PanopticMapper:
         self,
         is_train: bool,
         *,
-        augmentations: Sequence[T.Augmentation | T.Transform],
+        augmentations: Sequence[Step],
         image_format: str,
         thing_ids: dict[int, int],
         stuff_ids: dict[int, int],
         ignore_label: int,
+        partners: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Takes the category maps of the data sets' metadata.
 
         Args:
             is_train: False gives the image alone, in the size that the model is tested with.
-            augmentations: applied in this order to image and ids.
+            augmentations: applied in this order, see ``build_augmentations``.
             image_format: channel order of ``image``, as in ``cfg.INPUT.FORMAT``.
-            thing_ids: category id of the file -> class in [0, T).
-            stuff_ids: category id of the file -> semantic label in [1, S].
-            ignore_label: semantic label of void pixels.
+            thing_ids: category id -> contiguous id of things.
+            stuff_ids: category id -> semantic label of stuff.
+            ignore_label: semantic label of void.
+            partners: records that ``copy_paste`` takes objects from.
         """
         self.is_train = is_train
-        self.augmentations = T.AugmentationList(list(augmentations))
-        self.image_format = image_format
-        self.thing_ids = thing_ids
-        self.stuff_ids = stuff_ids
-        self.ignore_label = ignore_label
+        self.scenes = PanopticScenes(
+            augmentations, image_format=image_format, thing_ids=thing_ids, partners=partners
+        )
+        self.thing_ids, self.stuff_ids, self.ignore_label = thing_ids, stuff_ids, ignore_label
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        augmentations = utils.build_augmentation(cfg, is_train)
-        if is_train and cfg.INPUT.CROP.ENABLED:
-            augmentations.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
         names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
         metadata = MetadataCatalog.get(names[0])
         return {
             "is_train": is_train,
-            "augmentations": augmentations,
+            "augmentations": build_augmentations(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
             "thing_ids": metadata.thing_dataset_id_to_contiguous_id,
             "stuff_ids": metadata.stuff_dataset_id_to_contiguous_id,
@@ -71,47 +69,41 @@ class PanopticMapper:
         }
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record with ``image`` (3, H, W) uint8 and, in training, its targets.
+        """The record with ``image`` (C, H, W) and, in training, its targets.
 
-        The targets are ``instances`` (``gt_boxes``, ``gt_classes``, ``gt_masks``) and ``sem_seg``
-        (H, W) int64. The record itself is left as it is.
+        The image is uint8, or float32 in [0, 255] of a 16-bit file. The targets are ``instances``
+        (``gt_boxes``, ``gt_classes``, ``gt_masks``) and ``sem_seg`` (H, W) int64. The record
+        itself is left as it is.
         """
-        record = copy.copy(record)
-        image = utils.read_image(record["file_name"], format=self.image_format)
-        utils.check_image_size(record, image)
-        aug_input = T.AugInput(image)
-        transforms = self.augmentations(aug_input)
-        image = aug_input.image.transpose(2, 0, 1).copy()
-        record["image"] = torch.from_numpy(image)
+        result = copy.copy(record)
         if not self.is_train:
-            return record
-        rgb = read_panoptic_rgb(record["pan_seg_file_name"])
-        if rgb.shape[:2] != (record["height"], record["width"]):
-            raise UserError(
-                f"{record['pan_seg_file_name']} has the size {rgb.shape[:2]}, its image "
-                f"{record['file_name']} {(record['height'], record['width'])}, as (height, width)."
-            )
-        # As three bytes, because every transform can move those exactly.
-        ids = ids_from_rgb(transforms.apply_segmentation(rgb))
-        segments = record.pop("segments_info")
-        record["instances"] = self._instances(ids, segments)
+            result["image"] = as_tensor(self.scenes.image(record))
+            return result
+        scene = self.scenes(record)
+        del result["segments_info"]
+        result["image"] = as_tensor(scene.image)
+        result["instances"] = self._instances(scene)
         labels = semantic_labels(
-            ids, segments, self.thing_ids, self.stuff_ids, ignore_label=self.ignore_label
+            scene.ids,
+            scene.segments,
+            self.thing_ids,
+            self.stuff_ids,
+            ignore_label=self.ignore_label,
         )
-        record["sem_seg"] = torch.from_numpy(labels)
-        return record
+        result["sem_seg"] = torch.from_numpy(labels)
+        return result
 
-    def _instances(self, ids: np.ndarray, segments: list[dict[str, Any]]) -> Instances:
+    def _instances(self, scene: PanopticScene) -> Instances:
         things = [
-            s for s in segments if s["category_id"] in self.thing_ids and not s.get("iscrowd", 0)
+            s
+            for s in scene.segments
+            if s["category_id"] in self.thing_ids and not s.get("iscrowd", 0)
         ]
-        present = np.unique(ids)
-        things = [s for s in things if s["id"] in present]
-        wanted = np.array([s["id"] for s in things], dtype=np.int32)
-        masks = BitMasks(torch.from_numpy(ids[None] == wanted[:, None, None]))
-        instances = Instances(ids.shape)
+        index = index_ids(scene.ids, [s["id"] for s in things])
+        numbers = np.arange(1, len(things) + 1, dtype=np.int32)
+        instances = Instances(scene.ids.shape)
         classes = [self.thing_ids[s["category_id"]] for s in things]
         instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
-        instances.gt_masks = masks
-        instances.gt_boxes = masks.get_bounding_boxes()
-        return utils.filter_empty_instances(instances)
+        instances.gt_masks = BitMasks(torch.from_numpy(index == numbers[:, None, None]))
+        instances.gt_boxes = Boxes(torch.from_numpy(boxes_of_index(index, len(things))))
+        return instances

@@ -13,6 +13,8 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
 from detectron2.data import detection_utils as utils
 from detectron2.data import transforms as T
+from seg_projects.data.augmentation import Step, build_augmentations, split_steps
+from seg_projects.data.images import as_tensor, read_image
 from seg_projects.data.label_maps import IGNORED, read_label_map
 from seg_projects.errors import UserError
 
@@ -25,7 +27,7 @@ class SemanticMapper:
         self,
         is_train: bool,
         *,
-        augmentations: Sequence[T.Augmentation | T.Transform],
+        augmentations: Sequence[Step],
         image_format: str,
         label_table: np.ndarray,
         ignore_value: int,
@@ -40,20 +42,23 @@ class SemanticMapper:
             ignore_value: label that the model does not learn from.
         """
         self.is_train = is_train
-        self.augmentations = T.AugmentationList(list(augmentations))
+        pipeline = split_steps(augmentations)
+        if pipeline.copy_paste is not None:
+            raise UserError(
+                "copy_paste moves objects, and a data set of label maps has none: leave it out of "
+                "INPUT.AUGMENTATIONS."
+            )
+        self.augmentations = pipeline.each
         self.image_format = image_format
         self.label_table = label_table
         self.ignore_value = ignore_value
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        augmentations = utils.build_augmentation(cfg, is_train)
-        if is_train and cfg.INPUT.CROP.ENABLED:
-            augmentations.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
         names = cfg.DATASETS.TRAIN if is_train else cfg.DATASETS.TEST
         return {
             "is_train": is_train,
-            "augmentations": augmentations,
+            "augmentations": build_augmentations(cfg, is_train, crop_after_resize=True),
             "image_format": cfg.INPUT.FORMAT,
             "label_table": MetadataCatalog.get(names[0]).label_table,
             "ignore_value": cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
@@ -62,7 +67,7 @@ class SemanticMapper:
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record with ``image`` (C, H, W) uint8 and, in training, ``sem_seg`` (H, W) int64."""
         record = copy.copy(record)
-        image = utils.read_image(record["file_name"], format=self.image_format)
+        image = read_image(record["file_name"], self.image_format)
         utils.check_image_size(record, image)
         labels = None
         if self.is_train:
@@ -74,8 +79,7 @@ class SemanticMapper:
                 )
         aug_input = T.AugInput(image, sem_seg=labels)
         self.augmentations(aug_input)
-        image = np.ascontiguousarray(aug_input.image.transpose(2, 0, 1))
-        record["image"] = torch.from_numpy(image)
+        record["image"] = as_tensor(aug_input.image)
         if aug_input.sem_seg is not None:
             moved = torch.from_numpy(aug_input.sem_seg.astype(np.int64))
             record["sem_seg"] = moved.masked_fill(moved == IGNORED, self.ignore_value)

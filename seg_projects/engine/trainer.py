@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,12 @@ import torch
 from torch import nn
 
 from detectron2.config import CfgNode
-from detectron2.data import (
-    MetadataCatalog,
-    build_detection_test_loader,
-    build_detection_train_loader,
-)
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
-from seg_projects.data import PanopticMapper, SemanticMapper
+from seg_projects.data.loading import build_test_loader, build_train_loader, mapper_class
 from seg_projects.engine.poly_lr import WarmupPolyLR
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
@@ -32,17 +27,17 @@ class SegTrainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
-        mapper = _mapper_class(cfg.DATASETS.TRAIN[0])
-        if mapper is None:
-            return super().build_train_loader(cfg)
-        return build_detection_train_loader(cfg, mapper=mapper(cfg, is_train=True))
+        mapper = mapper_class(cfg, cfg.DATASETS.TRAIN[0])
+        return (
+            super().build_train_loader(cfg) if mapper is None else build_train_loader(cfg, mapper)
+        )
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict[str, Any]]]:
-        mapper = _mapper_class(dataset_name)
+        mapper = mapper_class(cfg, dataset_name)
         if mapper is None:
             return super().build_test_loader(cfg, dataset_name)
-        return build_detection_test_loader(cfg, dataset_name, mapper=mapper(cfg, is_train=False))
+        return build_test_loader(cfg, dataset_name, mapper)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
@@ -106,9 +101,3 @@ class SegTrainer(DefaultTrainer):
         if comm.is_main_process() and results:
             write_json(Path(cfg.OUTPUT_DIR) / "evaluation.json", results)
         return results
-
-
-def _mapper_class(dataset_name: str) -> Callable[..., Any] | None:
-    """Our mapper of the records of a data set; None where they are for Detectron2's."""
-    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
-    return {"panoptic": PanopticMapper, "label_maps": SemanticMapper}.get(kind)

@@ -1,0 +1,62 @@
+"""Mappers and loaders as a config chooses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import (
+    DatasetFromList,
+    MetadataCatalog,
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
+from seg_projects.data.augmentation import has_copy_paste
+from seg_projects.data.panoptic_mapper import PanopticMapper
+from seg_projects.data.semantic_mapper import SemanticMapper
+from seg_projects.errors import UserError
+
+
+def mapper_class(cfg: CfgNode, dataset_name: str) -> Callable[..., Any] | None:
+    """Our mapper of the records of a data set; None where they are for Detectron2's."""
+    kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
+    return {"panoptic": PanopticMapper, "label_maps": SemanticMapper}.get(kind)
+
+
+def build_train_mapper(
+    cfg: CfgNode, mapper: Callable[..., Any], records: Sequence[dict[str, Any]]
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The ``mapper`` of the training; it may paste objects of ``records``.
+
+    Raises:
+        UserError: the config asks for an augmentation that does not go with the data set.
+    """
+    if not has_copy_paste(cfg):
+        return mapper(cfg, is_train=True)
+    if mapper is SemanticMapper:
+        raise UserError(
+            "copy_paste moves objects, and a data set of label maps has none: leave it out of "
+            "INPUT.AUGMENTATIONS."
+        )
+    return mapper(cfg, is_train=True, partners=records)
+
+
+def build_train_loader(cfg: CfgNode, mapper: Callable[..., Any]) -> Iterable[list[dict[str, Any]]]:
+    """Detectron2's training loader of ``DATASETS.TRAIN`` through ``mapper``, a class of ours."""
+    records = get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    # Serialised once: workers, and the mapper that pastes, share the one buffer.
+    dataset = DatasetFromList(records, copy=False)
+    return build_detection_train_loader(
+        cfg, dataset=dataset, mapper=build_train_mapper(cfg, mapper, dataset)
+    )
+
+
+def build_test_loader(
+    cfg: CfgNode, dataset_name: str, mapper: Callable[..., Any]
+) -> Iterable[list[dict[str, Any]]]:
+    """Detectron2's test loader of one data set through ``mapper``, a class of ours."""
+    return build_detection_test_loader(cfg, dataset_name, mapper=mapper(cfg, is_train=False))
