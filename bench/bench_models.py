@@ -18,6 +18,11 @@ MODELS = {
     "panoptic_fpn_R_50": "COCO-PanopticSegmentation/panoptic_fpn_R_50_1x.yaml",
 }
 OBJECTS = 8
+TOLERANCES = {
+    "inference": Tolerance(relative=1e-3, fraction=1e-3),
+    # Filled weights rate many regions almost alike: rounding decides which ones are sampled.
+    "training_step": Tolerance(relative=5e-3),
+}
 
 
 def inference(config: str, height: int, width: int) -> Callable[[], dict[str, Any]]:
@@ -160,10 +165,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             name=f"{name}, {function.replace('_', ' ')}, {width}x{height}",
             function=function,
             settings={"config": config, "height": height, "width": width},
-            tolerance=Tolerance(relative=1e-3, fraction=1e-3),
+            tolerance=tolerance,
         )
         for name, config in models.items()
-        for function in ("inference", "training_step")
+        for function, tolerance in TOLERANCES.items()
     ]
     compare(__file__, cases, args)
 

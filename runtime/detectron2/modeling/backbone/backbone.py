@@ -7,10 +7,10 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from detectron2.layers import ShapeSpec
+from detectron2.layers.memory_format import for_convolutions
 
 __all__ = ["Backbone"]
 
@@ -69,10 +69,10 @@ def channels_last_inside(forward: Forward[AnyBackbone]) -> Forward[AnyBackbone]:
 
     @functools.wraps(forward)
     def reordered(self: AnyBackbone, x: Tensor) -> dict[str, Tensor]:
-        keeps = x.dim() != 4 or x.device.type != "cpu" or torch.jit.is_tracing()
-        if keeps or x.is_contiguous(memory_format=torch.channels_last):
-            return forward(self, x)
-        maps = forward(self, x.contiguous(memory_format=torch.channels_last))
+        images = for_convolutions(x)
+        maps = forward(self, images)
+        if images is x:
+            return maps
         return {name: map_.contiguous() for name, map_ in maps.items()}
 
     return reordered

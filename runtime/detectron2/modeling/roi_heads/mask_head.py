@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d, ConvTranspose2d, ShapeSpec, cat, get_norm
+from detectron2.layers.memory_format import for_convolutions
 from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage, get_event_storage
 from detectron2.utils.registry import Registry
@@ -215,6 +216,7 @@ class MaskRCNNConvUpsampleHead(BaseMaskRCNNHead, nn.Sequential):
 
     def layers(self, x: Tensor) -> Tensor:
         """(B, C, H, W) features to (B, K, 2H, 2W) logits."""
+        x = for_convolutions(x)
         for layer in self:
             x = layer(x)
         return x
