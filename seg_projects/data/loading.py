@@ -14,15 +14,23 @@ from detectron2.data import (
     get_detection_dataset_dicts,
 )
 from seg_projects.data.augmentation import has_copy_paste
+from seg_projects.data.instance_mapper import InstanceMapper
 from seg_projects.data.panoptic_mapper import PanopticMapper
 from seg_projects.data.semantic_mapper import SemanticMapper
 from seg_projects.errors import UserError
+
+# Kinds of Detectron2's data sets whose records have annotations of instances.
+WITH_ANNOTATIONS = ("coco", "coco_panoptic_seg", "lvis", "cityscapes_instance")
 
 
 def mapper_class(cfg: CfgNode, dataset_name: str) -> Callable[..., Any] | None:
     """Our mapper of the records of a data set; None where they are for Detectron2's."""
     kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
-    return {"panoptic": PanopticMapper, "label_maps": SemanticMapper}.get(kind)
+    ours = {"panoptic": PanopticMapper, "label_maps": SemanticMapper, "instances": InstanceMapper}
+    if kind in ours:
+        return ours[kind]
+    # Detectron2's own data sets go through its own mapper, as long as that can do it.
+    return InstanceMapper if cfg.INPUT.AUGMENTATIONS and kind in WITH_ANNOTATIONS else None
 
 
 def build_train_mapper(
