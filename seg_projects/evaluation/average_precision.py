@@ -7,7 +7,9 @@ T IoU thresholds, A area ranges, R recall thresholds, K categories.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from itertools import pairwise
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,19 @@ IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0, 1, 101)
 # Pixels; both ends belong to the range.
 AREA_RANGES = {"all": (0, 1e10), "s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, 1e10)}
+
+
+# Fewer detections take less time than the compiled code takes to load.
+KERNELS_FROM = 20_000
+
+
+def precision_kernels(num_detections: int) -> ModuleType | None:
+    """The compiled loops; None without numba, or where so few detections do not need them."""
+    if num_detections < KERNELS_FROM or find_spec("numba") is None:
+        return None
+    from seg_projects.evaluation import precision_kernels as kernels
+
+    return kernels
 
 
 class Truths(NamedTuple):
@@ -28,7 +43,7 @@ class Truths(NamedTuple):
 
 
 class Detections(NamedTuple):
-    """The detections, in any order; of equal scores the earlier one comes first."""
+    """The detections; of equal scores the earlier one comes first."""
 
     image: np.ndarray  # (D,) int64
     category: np.ndarray  # (D,) int64 in [0, K)
@@ -59,14 +74,15 @@ class Precision(NamedTuple):
     truths: np.ndarray  # (K, A) objects that count
 
 
-def rank_detections(detections: Detections) -> np.ndarray:
-    """(D,) place of each detection by score in its image and category, the best is 0."""
+def rank_detections(detections: Detections) -> tuple[np.ndarray, np.ndarray]:
+    """(D,) detections by category, image and score, and (D,) the place of each, the best is 0.
+
+    The place is that in image and category.
+    """
     order = np.lexsort((-detections.score, detections.image, detections.category))
-    image, category = detections.image[order], detections.category[order]
-    starts = _starts(image, category)
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
-    return rank
+    starts = _starts(detections.image[order], detections.category[order])
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    return order, place
 
 
 def _starts(*keys: np.ndarray) -> np.ndarray:
@@ -86,7 +102,12 @@ def outside_ranges(area: np.ndarray) -> np.ndarray:
 
 
 def match_detections(
-    truths: Truths, detections: Detections, pairs: Pairs, rank: np.ndarray
+    truths: Truths,
+    detections: Detections,
+    pairs: Pairs,
+    rank: np.ndarray,
+    *,
+    kernels: ModuleType | None = None,
 ) -> Matches:
     """Greedy matching: detections choose in the order of their scores.
 
@@ -99,7 +120,8 @@ def match_detections(
         truths: the objects.
         detections: the detections.
         pairs: all pairs of one image and category whose IoU reaches the lowest threshold.
-        rank: (D,) as of :func:`rank_detections`.
+        rank: (D,) place by score in image and category.
+        kernels: the compiled loops, None for arrays alone; the result is the same.
     """
     shape = (len(AREA_RANGES), len(IOU_THRESHOLDS))
     ignored_truth = outside_ranges(truths.area) | truths.crowd[:, None]  # (G, A)
@@ -109,19 +131,32 @@ def match_detections(
     # Pairs of one detection side by side, what it prefers last.
     order = np.lexsort((pairs.truth, pairs.iou, pairs.detection, rank[pairs.detection]))
     pairs = Pairs(*(part[order] for part in pairs))
-    # Detections of one rank belong to different images or categories: they cannot compete.
-    bounds = np.append(_starts(rank[pairs.detection]), len(order)).astype(np.int64)
-    for start, end in pairwise(bounds):
-        _match_round(
-            Pairs(*(part[start:end] for part in pairs)),
-            truths.crowd,
-            ignored_truth,
-            free,
-            matched,
-            ignored,
-        )
+    state = (ignored_truth, free, matched, ignored)
+    if kernels is not None:
+        # pycocotools' own bound, for IoUs of exactly 1.
+        reached = np.searchsorted(np.minimum(IOU_THRESHOLDS, 1 - 1e-10), pairs.iou, side="right")
+        kernels.match_pairs(pairs.detection, pairs.truth, reached, truths.crowd, *state)
+    else:
+        _match_in_rounds(pairs, rank, truths.crowd, *state)
     ignored |= ~matched & outside_ranges(detections.area)[:, :, None]
     return Matches(matched, ignored)
+
+
+def _match_in_rounds(
+    pairs: Pairs,
+    rank: np.ndarray,
+    crowd: np.ndarray,
+    ignored_truth: np.ndarray,
+    free: np.ndarray,
+    matched: np.ndarray,
+    ignored: np.ndarray,
+) -> None:
+    """Matches sorted pairs; writes into ``free``, ``matched``, ``ignored``."""
+    # Detections of one rank belong to different images or categories: they cannot compete.
+    bounds = np.append(_starts(rank[pairs.detection]), len(pairs.iou)).astype(np.int64)
+    for start, end in pairwise(bounds):
+        part = Pairs(*(part[start:end] for part in pairs))
+        _match_round(part, crowd, ignored_truth, free, matched, ignored)
 
 
 def _match_round(
@@ -152,22 +187,61 @@ def _match_round(
 
 
 def precision_recall(
-    truths: Truths, detections: Detections, matches: Matches, num_categories: int
+    truths: Truths,
+    detections: Detections,
+    matches: Matches,
+    num_categories: int,
+    *,
+    kernels: ModuleType | None = None,
 ) -> Precision:
     """Precision at 101 recalls, and the recall reached.
 
-    Detections are in the order of scores, of equal scores in that of image, then rank.
+    Args:
+        truths: the objects.
+        detections: the detections, in the order of :func:`rank_detections`.
+        matches: what became of them.
+        num_categories: K.
+        kernels: the compiled loops, None for arrays alone; the result is the same.
     """
-    shape = (num_categories, len(AREA_RANGES), len(IOU_THRESHOLDS))
-    precision = np.full((*shape, len(RECALL_THRESHOLDS)), np.nan)
-    recall = np.full(shape, np.nan)
+    totals = count_truths(truths, num_categories)
+    order, bounds = by_score(detections, num_categories)
+    if kernels is not None and totals.any():
+        precision, hits = kernels.interpolated_precision(
+            bounds, order, matches.matched, matches.ignored, totals, RECALL_THRESHOLDS
+        )
+    else:
+        precision, hits = _interpolated_precision(bounds, order, matches, totals)
+    total = np.broadcast_to(totals[:, :, None], hits.shape)
+    recall = np.divide(hits, total, out=np.full(hits.shape, np.nan), where=total > 0)
+    return Precision(precision, recall, totals)
+
+
+def count_truths(truths: Truths, num_categories: int) -> np.ndarray:
+    """(K, A) truths of each category and area range that are no crowd."""
     counted = ~(outside_ranges(truths.area) | truths.crowd[:, None])
-    totals = np.zeros(shape[:2], dtype=np.int64)
-    np.add.at(totals, truths.category, counted)
-    rank = rank_detections(detections)
-    order = np.lexsort((rank, detections.image, -detections.score, detections.category))
-    bounds = np.searchsorted(detections.category[order], np.arange(num_categories + 1))
-    for category in range(num_categories):
+    columns = [
+        np.bincount(truths.category[counts], minlength=num_categories) for counts in counted.T
+    ]
+    return np.stack(columns, axis=1)
+
+
+def by_score(detections: Detections, num_categories: int) -> tuple[np.ndarray, np.ndarray]:
+    """(D,) detections by category, then from the best score on; (K + 1,) where each begins.
+
+    Those of equal scores stay in their order, that of :func:`rank_detections`.
+    """
+    order = np.lexsort((-detections.score, detections.category))
+    return order, np.searchsorted(detections.category[order], np.arange(num_categories + 1))
+
+
+def _interpolated_precision(
+    bounds: np.ndarray, order: np.ndarray, matches: Matches, totals: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(K, A, T, R) precision and (K, A, T) hits, as the kernel of this name gives them."""
+    shape = (*totals.shape, len(IOU_THRESHOLDS))
+    precision = np.full((*shape, len(RECALL_THRESHOLDS)), np.nan)
+    number = np.zeros(shape, dtype=np.int64)
+    for category in np.flatnonzero(totals.any(axis=1)):
         rows = order[bounds[category] : bounds[category + 1]]
         counts = ~matches.ignored[rows]
         right, wrong = matches.matched[rows] & counts, ~matches.matched[rows] & counts
@@ -178,8 +252,8 @@ def precision_recall(
                 precision[category, area, threshold] = _interpolate(
                     false[hits, area, threshold], totals[category, area]
                 )
-                recall[category, area, threshold] = len(hits) / totals[category, area]
-    return Precision(precision, recall, totals)
+                number[category, area, threshold] = len(hits)
+    return precision, number
 
 
 def _interpolate(false_before: np.ndarray, total: int) -> np.ndarray:
@@ -214,14 +288,14 @@ def box_pairs(
         boxes: (D, 4) likewise.
     """
     parts = []
-    for detection, truth in _candidates(truths, detections):
+    for detection, truth in candidate_pairs(truths, detections):
         iou = _box_iou(boxes[detection], truth_boxes[truth], truths.crowd[truth])
         keep = iou >= IOU_THRESHOLDS[0]
         parts.append(Pairs(detection[keep], truth[keep], iou[keep]))
     return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _candidates(
+def candidate_pairs(
     truths: Truths, detections: Detections, chunk: int = 1 << 20
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """All pairs of one image and category, in pieces of about ``chunk`` pairs."""

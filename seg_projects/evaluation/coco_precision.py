@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from seg_projects.evaluation.average_precision import (
     mask_pairs,
     match_detections,
     outside_ranges,
+    precision_kernels,
     precision_recall,
     rank_detections,
 )
@@ -28,7 +30,10 @@ Task = Literal["bbox", "segm"]
 
 
 class MatchedResults(NamedTuple):
-    """Detections within the limit per image and category, and what became of them."""
+    """Detections within the limit per image and category, and what became of them.
+
+    They are in the order of category, image and score.
+    """
 
     truths: Truths
     detections: Detections
@@ -66,19 +71,17 @@ def match_results(
     )
     scores = np.array([r["score"] for r in results], dtype=np.float64)
     detections = Detections(*_keys(results, columns), np.zeros(len(results)), scores)
-    rank = rank_detections(detections)
-    kept = np.flatnonzero(rank < max_detections)
+    order, rank = rank_detections(detections)
+    kept, rank = order[rank < max_detections], rank[rank < max_detections]
     results = [results[i] for i in kept]
-    area = np.array(_areas(results, task), dtype=np.float64)
-    detections = Detections(*(part[kept] for part in detections))._replace(area=area)
-    if task == "bbox":
-        pairs = box_pairs(truths, _boxes(annotations), detections, _boxes(results))
-    else:
-        masks = [[entry["segmentation"] for entry in side] for side in (annotations, results)]
-        pairs = mask_pairs(truths, masks[0], detections, masks[1])
-    matches = match_detections(truths, detections, pairs, rank[kept])
-    beyond = len(rank) - len(kept)
-    return MatchedResults(truths, detections, rank[kept], pairs, matches, beyond)
+    detections = Detections(*(part[kept] for part in detections))
+    overlapping = _overlapping_boxes if task == "bbox" else _overlapping_masks
+    pairs, area = overlapping(truths, annotations, detections, results)
+    detections = detections._replace(area=area)
+    kernels = precision_kernels(len(kept))
+    matches = match_detections(truths, detections, pairs, rank, kernels=kernels)
+    beyond = len(order) - len(kept)
+    return MatchedResults(truths, detections, rank, pairs, matches, beyond)
 
 
 def _keys(
@@ -91,17 +94,41 @@ def _keys(
 
 
 def _boxes(entries: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    return np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
+    sides = chain.from_iterable(entry["bbox"] for entry in entries)
+    return np.fromiter(sides, dtype=np.float64, count=4 * len(entries)).reshape(-1, 4)
 
 
-def _areas(results: Sequence[Mapping[str, Any]], task: Task) -> list[float]:
-    """Pixels of the box for ``"bbox"``, of the mask for ``"segm"``."""
-    if task == "bbox":
-        return [result["bbox"][2] * result["bbox"][3] for result in results]
+def _overlapping_boxes(
+    truths: Truths,
+    annotations: Sequence[Mapping[str, Any]],
+    detections: Detections,
+    results: Sequence[Mapping[str, Any]],
+) -> tuple[Pairs, np.ndarray]:
+    """The pairs, and (D,) areas of the detections' boxes in pixels."""
+    boxes = _boxes(results)
+    return box_pairs(truths, _boxes(annotations), detections, boxes), boxes[:, 2] * boxes[:, 3]
+
+
+def _overlapping_masks(
+    truths: Truths,
+    annotations: Sequence[Mapping[str, Any]],
+    detections: Detections,
+    results: Sequence[Mapping[str, Any]],
+) -> tuple[Pairs, np.ndarray]:
+    """The pairs, and (D,) areas of the detections' masks in pixels."""
+    sides = [[entry["segmentation"] for entry in side] for side in (annotations, results)]
+    if precision_kernels(len(results)) is not None:
+        from seg_projects.evaluation.mask_runs import decode_masks, run_pairs
+
+        runs = [decode_masks(side) for side in sides]
+        pairs = run_pairs(truths, runs[0], detections, runs[1])
+        return pairs, runs[1].area.astype(np.float64)
     from pycocotools import mask as coco_mask
 
-    # One by one: pycocotools overflows on lists of more than 255 masks.
-    return [float(coco_mask.area(result["segmentation"])) for result in results]
+    # In pieces: pycocotools overflows on lists of more than 255 masks.
+    pieces = [coco_mask.area(sides[1][i : i + 200]) for i in range(0, len(results), 200)]
+    area = np.concatenate([np.zeros(0), *pieces]).astype(np.float64)
+    return mask_pairs(truths, sides[0], detections, sides[1]), area
 
 
 def precision_scores(
@@ -111,7 +138,13 @@ def precision_scores(
 
     Undefined numbers, which pycocotools gives as -1, are NaN; notes say why.
     """
-    curves = precision_recall(matched.truths, matched.detections, matched.matches, len(names))
+    curves = precision_recall(
+        matched.truths,
+        matched.detections,
+        matched.matches,
+        len(names),
+        kernels=precision_kernels(len(matched.rank)),
+    )
     summary = {
         "AP": _mean(curves.precision[:, 0]),
         "AP50": _mean(curves.precision[:, 0, _threshold(0.5)]),
@@ -120,8 +153,9 @@ def precision_scores(
     ranges = list(AREA_RANGES)
     for place, key in enumerate(ranges[1:], start=1):
         summary[f"AP{key}"] = _mean(curves.precision[:, place])
-    for limit in sorted({1, 10, max_detections}):
-        summary[f"AR{limit}"] = _mean(_recall_within(matched, curves, limit))
+    limits = sorted({1, 10, max_detections})
+    for limit, recall in _recall_within(matched, curves, limits).items():
+        summary[f"AR{limit}"] = _mean(recall)
     for place, key in enumerate(ranges[1:], start=1):
         summary[f"AR{key}"] = _mean(curves.recall[:, place])
     per_category = {
@@ -143,17 +177,23 @@ def _threshold(iou: float) -> int:
     return int(np.argmin(np.abs(IOU_THRESHOLDS - iou)))
 
 
-def _recall_within(matched: MatchedResults, curves: Precision, limit: int) -> np.ndarray:
-    """(K, T) recall, areas of all sizes, by the first ``limit`` detections of image and category.
+def _recall_within(
+    matched: MatchedResults, curves: Precision, limits: Sequence[int]
+) -> dict[int, np.ndarray]:
+    """(K, T) recall, areas of all sizes, by the first detections of image and category, by limit.
 
     Matching is greedy: what the first ones take does not depend on those that follow.
     """
-    hits = np.zeros((len(curves.truths), len(IOU_THRESHOLDS)))
-    chosen = matched.rank < limit
-    right = matched.matches.matched[chosen, 0] & ~matched.matches.ignored[chosen, 0]
-    np.add.at(hits, matched.detections.category[chosen], right)
-    total = curves.truths[:, :1]
-    return np.divide(hits, total, out=np.full_like(hits, np.nan), where=total > 0)
+    shape = (len(curves.truths), len(IOU_THRESHOLDS))
+    right = matched.matches.matched[:, 0] & ~matched.matches.ignored[:, 0]
+    row, threshold = np.nonzero(right)
+    place = matched.detections.category[row] * shape[1] + threshold
+    rank, total = matched.rank[row], curves.truths[:, :1]
+    recalls = {}
+    for limit in limits:
+        hits = np.bincount(place[rank < limit], minlength=shape[0] * shape[1]).reshape(shape)
+        recalls[limit] = np.divide(hits, total, out=np.full(shape, np.nan), where=total > 0)
+    return recalls
 
 
 def _mean(values: np.ndarray) -> float:

@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from seg_projects.errors import UserError
+from seg_projects.evaluation import average_precision
 from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
 from seg_projects.evaluation.instance_files import evaluate_instance_files
 from seg_projects.evaluation.scores import Scores
@@ -65,6 +66,7 @@ def _check_equal(scores: Scores, evaluation: COCOeval) -> None:
         np.testing.assert_allclose(metrics["AP"], mean, rtol=0, atol=1e-10)
 
 
+@pytest.mark.usefixtures("_compiled_or_not")
 @pytest.mark.parametrize(
     ("task", "expected"),
     [("segm", (0.320, 0.562, 0.299)), ("bbox", (0.505, 0.697, 0.573))],
@@ -112,9 +114,18 @@ def _entry(place: Any, task: Task) -> dict[str, Any]:
     return entry | {"segmentation": _rle(box)} if task == "segm" else entry
 
 
+@pytest.fixture(params=[False, True], ids=["arrays", "kernels"])
+def _compiled_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the loops that numba compiles, however few the detections, and without."""
+    if request.param:
+        pytest.importorskip("numba")
+    monkeypatch.setattr(average_precision, "KERNELS_FROM", 0 if request.param else float("inf"))
+
+
+@pytest.mark.usefixtures("_compiled_or_not")
 @pytest.mark.parametrize("task", ["bbox", "segm"])
 def test_equals_pycocotools_on_drawn_cases(task: Task) -> None:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=100, deadline=None)
     @given(truth_lists, result_lists)
     def check(truth: list[Any], found: list[Any]) -> None:
         annotations = [
@@ -217,3 +228,32 @@ def test_results_that_do_not_fit_are_named(
     (tmp_path / "found.json").write_text(json.dumps([result]))
     with pytest.raises(UserError, match=message):
         evaluate_instance_files(tmp_path / "truth.json", tmp_path / "found.json")
+
+
+@pytest.mark.usefixtures("_compiled_or_not")
+def test_masks_that_touch_wrap_or_are_empty_have_the_ious_of_pixels() -> None:
+    rng = np.random.default_rng(3)
+    masks = [np.zeros((7, 5), np.uint8), np.ones((7, 5), np.uint8)]
+    masks += [(rng.random((7, 5)) < share).astype(np.uint8) for share in (0.1, 0.5, 0.5, 0.9)]
+    masks += [np.eye(7, 5, dtype=np.uint8), np.triu(np.ones((7, 5), np.uint8))]
+    rles = [coco_mask.encode(np.asfortranarray(mask)) for mask in masks]
+    annotations = [
+        {"image_id": 1, "category_id": 1, "segmentation": r, "area": 1, "iscrowd": i % 2}
+        for i, r in enumerate(rles)
+    ]
+    results = [{"image_id": 1, "category_id": 1, "segmentation": r, "score": 0.5} for r in rles]
+    matched = match_results(annotations, results, [1], "segm")
+    expected = {}
+    for row, mask in enumerate(masks):
+        for column, truth in enumerate(masks):
+            union = mask.sum() if column % 2 else (mask | truth).sum()
+            iou = (mask & truth).sum() / max(union, 1)
+            if iou >= 0.5:
+                expected[row, column] = iou
+    pairs = zip(*(part.tolist() for part in matched.pairs), strict=True)
+    assert {(row, column): iou for row, column, iou in pairs} == expected
+    assert matched.detections.area.tolist() == [mask.sum() for mask in masks]
+
+
+def test_the_kernels_wait_for_work_that_is_worth_their_loading() -> None:
+    assert average_precision.precision_kernels(average_precision.KERNELS_FROM - 1) is None
