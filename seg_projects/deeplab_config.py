@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from detectron2.config import CfgNode
+from detectron2.data import Metadata
+from seg_projects.errors import UserError
 
 
 def add_deeplab_keys(cfg: CfgNode) -> None:
@@ -65,5 +69,48 @@ def add_panoptic_deeplab_keys(cfg: CfgNode) -> None:
             "USE_DEPTHWISE_SEPARABLE_CONV": False,
             "SIZE_DIVISIBILITY": -1,  # inputs are padded to multiples; -1: those of the backbone
             "BENCHMARK_NETWORK_SPEED": False,  # inference gives nothing: to time the network
+            # Ours. True: the loader ships segment ids, 4 bytes a pixel in place of 32, and the
+            # model makes the training targets on its device.
+            "TARGETS_ON_DEVICE": False,
+            # Ours. Offsets count pixels of the network's input. True scales them where the result
+            # has another size; False leaves them, as Detectron2 does, and breaks things apart.
+            "SCALE_OFFSETS": False,
         }
     )
+
+
+def needs_joint_classes(cfg: CfgNode) -> bool:
+    """Whether the model has one semantic class per category, things too, as Panoptic-DeepLab."""
+    return "PanopticDeepLab" in cfg.MODEL.META_ARCHITECTURE
+
+
+def check_joint_classes(metadata: Metadata) -> None:
+    """Raises UserError where things and stuff of a data set share numbers, as in Panoptic FPN's."""
+    things = metadata.get("thing_dataset_id_to_contiguous_id")
+    stuff = metadata.get("stuff_dataset_id_to_contiguous_id")
+    if things is None or stuff is None:
+        raise UserError(
+            f"Data set {metadata.name!r} is not panoptic, and Panoptic-DeepLab needs a panoptic "
+            "one: declare it under DATASETS.PANOPTIC, or name one such as coco_2017_train_panoptic."
+        )
+    # What a category is in both maps, it is but once.
+    of_stuff = {label for category, label in stuff.items() if category not in things}
+    if shared := of_stuff & set(things.values()):
+        raise UserError(
+            f"Data set {metadata.name!r} numbers things and stuff apart (both have a class "
+            f"{min(shared)}); Panoptic-DeepLab needs joint classes, as in coco_2017_train_panoptic "
+            "or in what DATASETS.PANOPTIC declares."
+        )
+
+
+def target_settings(cfg: CfgNode, metadata: Metadata) -> dict[str, Any]:
+    """What Panoptic-DeepLab's training targets depend on, as their generators take it."""
+    return {
+        "ignore_label": metadata.ignore_label,
+        "thing_ids": frozenset(metadata.thing_dataset_id_to_contiguous_id.values()),
+        "sigma": cfg.INPUT.GAUSSIAN_SIGMA,
+        "ignore_stuff_in_offset": cfg.INPUT.IGNORE_STUFF_IN_OFFSET,
+        "small_instance_area": cfg.INPUT.SMALL_INSTANCE_AREA,
+        "small_instance_weight": cfg.INPUT.SMALL_INSTANCE_WEIGHT,
+        "ignore_crowd_in_semantic": cfg.INPUT.IGNORE_CROWD_IN_SEMANTIC,
+    }

@@ -10,11 +10,13 @@ from .datasets.instances import declare_instance_datasets, register_instances
 from .datasets.panoptic import declare_panoptic_datasets, register_panoptic
 from .datasets.semantic import declare_semantic_datasets, register_semantic
 from .instance_mapper import InstanceMapper
+from .panoptic_deeplab_mapper import PanopticDeepLabMapper
 from .panoptic_mapper import PanopticMapper
 from .semantic_mapper import SemanticMapper
 
 __all__ = [
     "InstanceMapper",
+    "PanopticDeepLabMapper",
     "PanopticMapper",
     "SemanticMapper",
     "declare_instance_datasets",

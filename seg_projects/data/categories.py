@@ -8,21 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from detectron2.data import Metadata
 from seg_projects.errors import UserError
 from seg_projects.files import write_json
+from seg_projects.postprocessing.panoptic_labels import segments_of_labels
+
+LABEL_DIVISOR = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputCategories:
-    """COCO categories and their place in the output of a Panoptic FPN."""
+    """COCO categories and their place in the output of a panoptic model."""
 
     records: list[dict[str, Any]]
     """``id``, ``name``, ``isthing``, ``color`` of each, in the order of their ids."""
     thing_ids: dict[int, int]
     """Category id -> class of an instance, in [0, T)."""
     stuff_ids: dict[int, int]
-    """Category id -> semantic label; the id 0, no category, stands for all things."""
+    """Category id -> semantic label; the id 0, no category, stands for all things.
+
+    Where things have labels of their own, in Panoptic-DeepLab, there is no 0."""
+    label_divisor: int = LABEL_DIVISOR
+    """Of panoptic maps without segments: class * label_divisor + number."""
 
     @classmethod
     def from_metadata(cls, metadata: Metadata) -> OutputCategories:
@@ -39,7 +48,12 @@ class OutputCategories:
             if is_thing or i not in (0, *thing_ids)
         ]
         records.sort(key=lambda record: record["id"])
-        return cls(records=records, thing_ids=dict(thing_ids), stuff_ids=dict(stuff_ids))
+        return cls(
+            records=records,
+            thing_ids=dict(thing_ids),
+            stuff_ids=dict(stuff_ids),
+            label_divisor=metadata.get("label_divisor", LABEL_DIVISOR),
+        )
 
     @classmethod
     def read(cls, path: Path) -> OutputCategories:
@@ -50,6 +64,7 @@ class OutputCategories:
                 records=content["categories"],
                 thing_ids={int(i): c for i, c in content["thing_ids"].items()},
                 stuff_ids={int(i): c for i, c in content["stuff_ids"].items()},
+                label_divisor=int(content.get("label_divisor", LABEL_DIVISOR)),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is no file of categories: {error!r}.") from error
@@ -60,8 +75,34 @@ class OutputCategories:
             "categories": self.records,
             "thing_ids": self.thing_ids,
             "stuff_ids": self.stuff_ids,
+            "label_divisor": self.label_divisor,
         }
         write_json(path, content)
+
+    @property
+    def joint(self) -> bool:
+        """Whether things and stuff are numbered together, as Panoptic-DeepLab needs it."""
+        return 0 not in self.stuff_ids
+
+    @property
+    def num_semantic_classes(self) -> int:
+        """Classes of the semantic head: all, or those of stuff and one for all things."""
+        return len(self.records) if self.joint else len(self.stuff_ids)
+
+    def described(
+        self, panoptic: Tensor, segments: list[dict[str, Any]] | None
+    ) -> tuple[Tensor, list[dict[str, Any]]]:
+        """A model's (H, W) map of segment ids, 0 for void, and its segments.
+
+        Where ``segments`` is None, as Panoptic-DeepLab gives it, both follow from the labels.
+        """
+        if segments is not None:
+            return panoptic, segments
+        return segments_of_labels(
+            panoptic,
+            thing_classes=set(self.thing_ids.values()),
+            label_divisor=self.label_divisor,
+        )
 
     def category_ids(self, segments: list[dict[str, Any]]) -> list[int]:
         """The category id of each predicted segment (``isthing``, ``category_id``)."""

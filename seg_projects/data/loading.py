@@ -15,8 +15,10 @@ from detectron2.data import (
 )
 from seg_projects.data.augmentation import has_copy_paste
 from seg_projects.data.instance_mapper import InstanceMapper
+from seg_projects.data.panoptic_deeplab_mapper import PanopticDeepLabMapper
 from seg_projects.data.panoptic_mapper import PanopticMapper
 from seg_projects.data.semantic_mapper import SemanticMapper
+from seg_projects.deeplab_config import needs_joint_classes
 from seg_projects.errors import UserError
 
 # Kinds of Detectron2's data sets whose records have annotations of instances.
@@ -31,6 +33,13 @@ def mapper_class(cfg: CfgNode, dataset_name: str) -> Callable[..., Any] | None:
         return ours[kind]
     # Detectron2's own data sets go through its own mapper, as long as that can do it.
     return InstanceMapper if cfg.INPUT.AUGMENTATIONS and kind in WITH_ANNOTATIONS else None
+
+
+def train_mapper_class(cfg: CfgNode) -> Callable[..., Any] | None:
+    """The mapper of the training; Panoptic-DeepLab has one of its own."""
+    if needs_joint_classes(cfg):
+        return PanopticDeepLabMapper
+    return mapper_class(cfg, cfg.DATASETS.TRAIN[0])
 
 
 def build_train_mapper(

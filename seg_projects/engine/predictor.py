@@ -13,6 +13,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.engine import DefaultPredictor
 from seg_projects.data import declare_panoptic_datasets
 from seg_projects.data.categories import OutputCategories
+from seg_projects.data.datasets.panoptic import IGNORE_LABEL
+from seg_projects.deeplab_config import needs_joint_classes
 from seg_projects.engine.setup import CATEGORIES_FILE
 from seg_projects.errors import UserError
 
@@ -35,12 +37,13 @@ class PanopticPredictor:
                 "prediction needs a panoptic model such as SegPanopticFPN."
             )
         self.categories = find_categories(cfg)
+        _describe_training_set(cfg, self.categories)
         self._predictor = DefaultPredictor(cfg)
 
     def __call__(self, image_rgb: np.ndarray) -> PanopticPrediction:
         """Segments an (H, W, 3) uint8 RGB image of any size."""
         outputs = self._predictor(np.ascontiguousarray(image_rgb[:, :, ::-1]))
-        panoptic, segments = outputs["panoptic_seg"]
+        panoptic, segments = self.categories.described(*outputs["panoptic_seg"])
         ids = panoptic.cpu().numpy()
         areas = np.bincount(ids.ravel(), minlength=len(segments) + 1)
         found = [
@@ -87,17 +90,33 @@ def find_categories(cfg: CfgNode) -> OutputCategories:
         UserError: none of them is there, or they are not as many as the model has classes.
     """
     categories = _categories(cfg)
-    for key, count, ids in (
-        ("MODEL.ROI_HEADS.NUM_CLASSES", cfg.MODEL.ROI_HEADS.NUM_CLASSES, categories.thing_ids),
-        (
-            "MODEL.SEM_SEG_HEAD.NUM_CLASSES",
-            cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES,
-            categories.stuff_ids,
-        ),
-    ):
-        if count != len(ids):
-            raise UserError(f"{key} is {count}, but the model's categories are {len(ids)}.")
+    wanted = {"SEM_SEG_HEAD": categories.num_semantic_classes}
+    if not needs_joint_classes(cfg):
+        wanted["ROI_HEADS"] = len(categories.thing_ids)
+    for group, listed in wanted.items():
+        count = cfg.MODEL[group].NUM_CLASSES
+        if count != listed:
+            raise UserError(
+                f"MODEL.{group}.NUM_CLASSES is {count}, but the model's categories are {listed}."
+            )
     return categories
+
+
+def _describe_training_set(cfg: CfgNode, categories: OutputCategories) -> None:
+    """Puts into the metadata what Panoptic-DeepLab asks for when it is built.
+
+    A prediction has the categories of its folder, and perhaps no data set.
+    """
+    if not needs_joint_classes(cfg) or not cfg.DATASETS.TRAIN:
+        return
+    metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+    if not hasattr(metadata, "thing_dataset_id_to_contiguous_id"):
+        metadata.set(
+            thing_dataset_id_to_contiguous_id=categories.thing_ids,
+            stuff_dataset_id_to_contiguous_id=categories.stuff_ids,
+            label_divisor=categories.label_divisor,
+            ignore_label=IGNORE_LABEL,
+        )
 
 
 def _categories(cfg: CfgNode) -> OutputCategories:

@@ -29,10 +29,11 @@ from seg_projects.data import (
     declare_semantic_datasets,
 )
 from seg_projects.data.categories import OutputCategories
+from seg_projects.deeplab_config import check_joint_classes, needs_joint_classes
 from seg_projects.errors import UserError
+from seg_projects.evaluation.build import PANOPTIC_TYPES
 
 CATEGORIES_FILE = "categories.json"
-PANOPTIC_TYPES = ("panoptic", "coco_panoptic_seg")
 # What reading and merging a config raises, depending on how it is wrong.
 CONFIG_ERRORS = (
     KeyError,
@@ -230,7 +231,9 @@ def _check_class_counts(cfg: CfgNode, name: str) -> None:
         "MODEL.ROI_HEADS.NUM_CLASSES": (cfg.MODEL.ROI_HEADS.NUM_CLASSES, "thing_classes"),
         "MODEL.SEM_SEG_HEAD.NUM_CLASSES": (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, "stuff_classes"),
     }
-    if "Semantic" in cfg.MODEL.META_ARCHITECTURE:
+    if needs_joint_classes(cfg):
+        check_joint_classes(metadata)
+    if "Semantic" in cfg.MODEL.META_ARCHITECTURE or needs_joint_classes(cfg):
         del wanted["MODEL.ROI_HEADS.NUM_CLASSES"]
     elif "RCNN" in cfg.MODEL.META_ARCHITECTURE:
         del wanted["MODEL.SEM_SEG_HEAD.NUM_CLASSES"]

@@ -15,7 +15,12 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
-from seg_projects.data.loading import build_test_loader, build_train_loader, mapper_class
+from seg_projects.data.loading import (
+    build_test_loader,
+    build_train_loader,
+    mapper_class,
+    train_mapper_class,
+)
 from seg_projects.engine.poly_lr import WarmupPolyLR
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
@@ -27,7 +32,7 @@ class SegTrainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
-        mapper = mapper_class(cfg, cfg.DATASETS.TRAIN[0])
+        mapper = train_mapper_class(cfg)
         return (
             super().build_train_loader(cfg) if mapper is None else build_train_loader(cfg, mapper)
         )

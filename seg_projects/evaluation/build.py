@@ -22,6 +22,8 @@ from seg_projects.evaluation.panoptic import PanopticEvaluator
 from seg_projects.evaluation.semantic import SemanticEvaluator
 from seg_projects.evaluation.semantic_metrics import SemanticMetric, build_semantic_metrics
 
+PANOPTIC_TYPES = ("panoptic", "coco_panoptic_seg", "cityscapes_panoptic_seg")
+
 
 def build_evaluator(
     dataset_name: str,
@@ -46,18 +48,9 @@ def build_evaluator(
     metadata = MetadataCatalog.get(dataset_name)
     metrics = build_semantic_metrics(semantic_metrics)
     kind = metadata.get("evaluator_type")
-    if kind == "panoptic":
+    if kind in PANOPTIC_TYPES:
         return DatasetEvaluators(
             _panoptic_evaluators(dataset_name, output_dir, metrics, boundary_share)
-        )
-    if kind == "coco_panoptic_seg":
-        truth = PanopticGroundTruth(dataset_name)
-        return DatasetEvaluators(
-            [
-                PanopticEvaluator(truth, output_dir, boundary_share=boundary_share),
-                COCOEvaluator(dataset_name, output_dir=str(output_dir)),
-                SemSegEvaluator(dataset_name, output_dir=str(output_dir)),
-            ]
         )
     if kind == "label_maps":
         return SemanticEvaluator(LabelMapGroundTruth(dataset_name), metrics)
@@ -70,7 +63,8 @@ def build_evaluator(
         return SemSegEvaluator(dataset_name, output_dir=str(output_dir))
     raise UserError(
         f"Data set {dataset_name!r} has the evaluator_type {kind!r}; known are 'panoptic', "
-        "'label_maps', 'instances', 'coco_panoptic_seg', 'coco' and 'sem_seg'."
+        "'label_maps', 'instances', 'coco_panoptic_seg', 'cityscapes_panoptic_seg', 'coco' and "
+        "'sem_seg'."
     )
 
 
@@ -82,9 +76,33 @@ def _panoptic_evaluators(
 ) -> list[DatasetEvaluator]:
     truth = PanopticGroundTruth(dataset_name)
     instances: DatasetEvaluator
+    semantic: DatasetEvaluator
     if truth.metadata.get("json_file"):
-        instances = COCOEvaluator(dataset_name, output_dir=str(output_dir))
+        instances = COCOEvaluator(_things_alone(dataset_name), output_dir=str(output_dir))
     else:
         instances = InstanceEvaluator(truth)
+    if truth.metadata.get("sem_seg_root"):
+        # Detectron2's labels of COCO's stuff come from PNGs of their own.
+        semantic = SemSegEvaluator(dataset_name, output_dir=str(output_dir))
+    else:
+        semantic = SemanticEvaluator(truth, metrics)
     panoptic = PanopticEvaluator(truth, output_dir, boundary_share=boundary_share)
-    return [panoptic, instances, SemanticEvaluator(truth, metrics)]
+    return [panoptic, instances, semantic]
+
+
+def _things_alone(dataset_name: str) -> str:
+    """A name in the metadata whose ``thing_classes`` are those of the instances JSON.
+
+    Detectron2's joint data sets list stuff among them, which its COCOEvaluator rejects.
+    """
+    metadata = MetadataCatalog.get(dataset_name)
+    classes = metadata.thing_dataset_id_to_contiguous_id
+    if len(classes) == len(metadata.thing_classes):
+        return dataset_name
+    name = f"{dataset_name}_things"
+    MetadataCatalog.get(name).set(
+        json_file=metadata.json_file,
+        thing_classes=[metadata.thing_classes[i] for i in sorted(classes.values())],
+        thing_dataset_id_to_contiguous_id=classes,
+    )
+    return name

@@ -41,13 +41,18 @@ class PanopticGroundTruth:
         self.annotation = lru_cache(maxsize=4)(self._read)
 
     def labels(self, image_id: int) -> np.ndarray:
-        """Semantic labels (H, W) of an image: stuff classes, 0 on all things, or void's label."""
+        """Semantic labels (H, W) of an image, or void's label.
+
+        These are the classes of stuff and 0 on all things, or, joint, the classes of both.
+        """
         annotation = self.annotation(image_id)
+        categories = self.output_categories
+        stuff, things = categories.stuff_ids, categories.thing_ids
         return semantic_labels(
             annotation.ids,
             annotation.segments,
-            self.metadata.thing_dataset_id_to_contiguous_id,
-            self.metadata.stuff_dataset_id_to_contiguous_id,
+            () if categories.joint else things,
+            things | stuff if categories.joint else stuff,
             ignore_label=self.metadata.ignore_label,
         )
 

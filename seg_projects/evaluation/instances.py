@@ -39,12 +39,19 @@ class InstanceEvaluator(DatasetEvaluator):
         self.rows: dict[int, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        """Adds images: ``instances`` of each output, with masks at the image's size."""
+        """Adds images: ``instances`` of each output, with masks at the image's size.
+
+        An output without them, as Panoptic-DeepLab has where it finds nothing, has none.
+        """
         for input_, output in zip(inputs, outputs, strict=True):
             image_id = input_["image_id"]
+            found = (
+                instances_to_coco_json(output["instances"].to("cpu"), image_id)
+                if "instances" in output
+                else []
+            )
             predictions = [
-                {**row, "category_id": self.category_ids[row["category_id"]]}
-                for row in instances_to_coco_json(output["instances"].to("cpu"), image_id)
+                {**row, "category_id": self.category_ids[row["category_id"]]} for row in found
             ]
             self.rows[image_id] = (self.truth.instance_annotations(image_id), predictions)
 

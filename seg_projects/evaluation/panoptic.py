@@ -72,9 +72,12 @@ class PanopticEvaluator(DatasetEvaluator):
         self.images: dict[int, _ImageState] = {}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        """Adds images: ``panoptic_seg`` of each output is the map of ids and its segments."""
+        """Adds images: ``panoptic_seg`` of each output is the map of ids and its segments.
+
+        Without segments, the map is Panoptic-DeepLab's.
+        """
         for input_, output in zip(inputs, outputs, strict=True):
-            ids, segments = output["panoptic_seg"]
+            ids, segments = self.truth.output_categories.described(*output["panoptic_seg"])
             annotation = self.truth.annotation(input_["image_id"])
             categories = self.truth.output_categories.category_ids(segments)
             predicted = [

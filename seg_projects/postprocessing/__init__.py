@@ -3,6 +3,7 @@
 from .augmented_scores import augmented_scores
 from .center_grouping import PanopticGrouping, group_panoptic
 from .panoptic_instances import instances_of
+from .panoptic_labels import segments_of_labels
 from .panoptic_merge import merge_instances_and_stuff
 from .sliding_windows import sliding_window_scores, window_offsets
 
@@ -12,6 +13,7 @@ __all__ = [
     "group_panoptic",
     "instances_of",
     "merge_instances_and_stuff",
+    "segments_of_labels",
     "sliding_window_scores",
     "window_offsets",
 ]

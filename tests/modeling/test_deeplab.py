@@ -12,6 +12,7 @@ from torch import nn
 from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from seg_projects import add_seg_projects_config
+from seg_projects.errors import UserError
 from seg_projects.modeling.backbones import build_resnet_deeplab_backbone
 from seg_projects.modeling.instance_heads import PanopticDeepLabInsEmbedHead
 from seg_projects.modeling.losses.hard_pixels import DeepLabCE, hard_pixel_cross_entropy
@@ -183,7 +184,7 @@ def test_backbone_that_there_is_not_is_named(key: str, value: object, message: s
 def test_feature_that_the_backbone_lacks_is_named() -> None:
     cfg = _config()
     cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["res2", "p7"]
-    with pytest.raises(KeyError, match=r"'p7'; the backbone gives \['res2', 'res3', 'res5'\]"):
+    with pytest.raises(UserError, match=r"'p7'; the backbone gives \['res2', 'res3', 'res5'\]"):
         DeepLabV3PlusHead(cfg, SHAPES)
 
 

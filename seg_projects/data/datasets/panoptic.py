@@ -17,6 +17,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from seg_projects.colors import spread_color
+from seg_projects.data.datasets.joint_classes import join_classes_where_needed
 from seg_projects.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,10 @@ OPTIONAL_KEYS = ("INSTANCES_JSON", "IMAGE_IDS")
 
 
 def declare_panoptic_datasets(cfg: CfgNode) -> None:
-    """Registers every entry of ``cfg.DATASETS.PANOPTIC``; the same entry twice is no error."""
+    """Registers every entry of ``cfg.DATASETS.PANOPTIC``; the same entry twice is no error.
+
+    For Panoptic-DeepLab, the panoptic data sets of ``cfg`` get joint classes.
+    """
     root = dataset_root(cfg)
     for entry in cfg.DATASETS.PANOPTIC:
         _check_entry(entry)
@@ -40,6 +44,7 @@ def declare_panoptic_datasets(cfg: CfgNode) -> None:
             instances_json=root / instances_json if instances_json else None,
             image_ids=entry.get("IMAGE_IDS"),
         )
+    join_classes_where_needed(cfg)
 
 
 def dataset_root(cfg: CfgNode) -> Path:

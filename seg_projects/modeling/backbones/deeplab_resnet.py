@@ -18,6 +18,7 @@ from detectron2.modeling.backbone.resnet import (
     DeformBottleneckBlock,
     ResNet,
 )
+from seg_projects.errors import UserError
 
 BLOCKS_PER_STAGE = {
     18: (2, 2, 2, 2),
@@ -117,7 +118,7 @@ def make_dilated_resnet(cfg: CfgNode, in_channels: int, out_features: Sequence[s
     """A ``ResNet`` as ``cfg.MODEL.RESNETS`` describes it, of output stride 8, 16 or 32.
 
     Raises:
-        ValueError: depth, stem or dilations are none of those there are.
+        UserError: depth, stem or dilations are none of those there are.
     """
     node = cfg.MODEL.RESNETS
     _check(node)
@@ -169,25 +170,25 @@ def _block(node: CfgNode, index: int) -> tuple[type[CNNBlockBase], dict[str, Any
 
 
 def _check(node: CfgNode) -> None:
-    """Raises ValueError where ``MODEL.RESNETS`` asks for a network that there is not."""
+    """Raises UserError where ``MODEL.RESNETS`` asks for a network that there is not."""
     if node.DEPTH not in BLOCKS_PER_STAGE:
         known = list(BLOCKS_PER_STAGE)
-        raise ValueError(f"MODEL.RESNETS.DEPTH is {node.DEPTH}; a DeepLab ResNet has {known}.")
+        raise UserError(f"MODEL.RESNETS.DEPTH is {node.DEPTH}; a DeepLab ResNet has {known}.")
     if node.STEM_TYPE not in STEMS:
-        raise ValueError(f"MODEL.RESNETS.STEM_TYPE is {node.STEM_TYPE!r}; known: {STEMS}.")
+        raise UserError(f"MODEL.RESNETS.STEM_TYPE is {node.STEM_TYPE!r}; known: {STEMS}.")
     if (node.RES4_DILATION, node.RES5_DILATION) not in {(1, 1), (1, 2), (1, 4), (2, 4)}:
-        raise ValueError(
+        raise UserError(
             f"MODEL.RESNETS.RES4_DILATION {node.RES4_DILATION} with RES5_DILATION "
             f"{node.RES5_DILATION}: use 1 and 1 for the output stride 32, 1 and 2 for 16, 2 and 4 "
             "for 8."
         )
     if node.DEPTH in BASIC_DEPTHS and any(node.DEFORM_ON_PER_STAGE):
-        raise ValueError(
+        raise UserError(
             f"MODEL.RESNETS.DEFORM_ON_PER_STAGE is for 50 layers or more, not {node.DEPTH}."
         )
     blocks = BLOCKS_PER_STAGE[node.DEPTH][3]
     if len(node.RES5_MULTI_GRID) != blocks:
-        raise ValueError(
+        raise UserError(
             f"MODEL.RESNETS.RES5_MULTI_GRID is {node.RES5_MULTI_GRID}; res5 of DEPTH {node.DEPTH} "
             f"has {blocks} blocks."
         )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import Metadata, MetadataCatalog
 from detectron2.modeling import META_ARCH_REGISTRY, build_backbone, build_sem_seg_head
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import ImageList
+from seg_projects.deeplab_config import check_joint_classes, target_settings
+from seg_projects.errors import UserError
 from seg_projects.modeling.instance_heads import build_ins_embed_branch
+from seg_projects.modeling.instance_heads.device_targets import device_targets
 from seg_projects.postprocessing import group_panoptic, instances_of
 
 VOID = -1
@@ -42,10 +45,11 @@ class SegPanopticDeepLab(nn.Module):
             ("pixel_std", cfg.MODEL.PIXEL_STD),
         ):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
-        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
         node = cfg.MODEL.PANOPTIC_DEEPLAB
+        metadata = _joint_metadata(cfg)
+        self.target_settings = target_settings(cfg, metadata)
         self.grouping: dict[str, Any] = {
-            "thing_ids": sorted(metadata.thing_dataset_id_to_contiguous_id.values()),
+            "thing_ids": sorted(self.target_settings["thing_ids"]),
             "label_divisor": metadata.get("label_divisor", LABEL_DIVISOR),
             "stuff_area": node.STUFF_AREA,
             "void_label": VOID,
@@ -53,12 +57,16 @@ class SegPanopticDeepLab(nn.Module):
             "nms_kernel": node.NMS_KERNEL,
             "top_k": node.TOP_K_INSTANCE,
         }
+        _check_label_divisor(self.grouping)
+        self.scale_offsets = node.SCALE_OFFSETS
         self.predict_instances = node.PREDICT_INSTANCES
         self.size_divisibility = (
             node.SIZE_DIVISIBILITY
             if node.SIZE_DIVISIBILITY > 0
             else self.backbone.size_divisibility
         )
+        self.stride = max(shape.stride or 1 for shape in self.backbone.output_shape().values())
+        _check_sizes(cfg, self.stride)
         # For timing the network alone, as in Detectron2.
         self.network_alone = node.BENCHMARK_NETWORK_SPEED
 
@@ -72,8 +80,8 @@ class SegPanopticDeepLab(nn.Module):
 
         Args:
             batched_inputs: per image ``image`` (3, H, W); in training the fields of
-                :class:`PanopticDeepLabTargetGenerator`; in inference maybe the ``height`` and
-                ``width`` wanted.
+                :class:`PanopticDeepLabTargetGenerator`, or ``panoptic_ids`` and ``segments_info``
+                to make them from; in inference maybe the ``height`` and ``width`` wanted.
 
         Returns:
             In inference, per image ``sem_seg``, the (K, height, width) logits, ``panoptic_seg``,
@@ -84,7 +92,7 @@ class SegPanopticDeepLab(nn.Module):
             (one["image"].to(self.device) - self.pixel_mean) / self.pixel_std
             for one in batched_inputs
         ]
-        batch = ImageList.from_tensors(images, self.size_divisibility)
+        batch = ImageList.from_tensors(images, self._divisibility)
         features = self.backbone(batch.tensor)
         if self.training:
             return self._losses(features, batched_inputs)
@@ -99,14 +107,29 @@ class SegPanopticDeepLab(nn.Module):
             )
         ]
 
+    @property
+    def _divisibility(self) -> int:
+        # A prediction is cut to the image; losses compare it with targets of the same size.
+        return self.size_divisibility or (self.stride if self.training else 0)
+
     def _losses(
         self, features: dict[str, Tensor], batched_inputs: list[dict[str, Any]]
     ) -> dict[str, Tensor]:
+        if "panoptic_ids" in batched_inputs[0]:
+            batched_inputs = [
+                device_targets(
+                    one["panoptic_ids"].to(self.device, non_blocking=True),
+                    one["segments_info"],
+                    **self.target_settings,
+                )
+                for one in batched_inputs
+            ]
+
         def targets(name: str, padding: float = 0) -> Tensor | None:
             if name not in batched_inputs[0]:
                 return None
             maps = [one[name].to(self.device) for one in batched_inputs]
-            return ImageList.from_tensors(maps, self.size_divisibility, padding).tensor
+            return ImageList.from_tensors(maps, self._divisibility, padding).tensor
 
         labels = targets("sem_seg", self.sem_seg_head.ignore_value)
         _, losses = self.sem_seg_head(features, labels, targets("sem_seg_weights"))
@@ -126,6 +149,9 @@ class SegPanopticDeepLab(nn.Module):
     ) -> dict[str, Any]:
         """The dict of one image from logits, centre map and offsets at the network's size."""
         logits, heatmap, offsets = (sem_seg_postprocess(x, size, height, width) for x in outputs)
+        if self.scale_offsets:
+            # Filled on the device, without a copy from the host.
+            offsets = torch.stack([offsets[0] * (height / size[0]), offsets[1] * (width / size[1])])
         panoptic, _ = group_panoptic(logits.argmax(dim=0), heatmap[0], offsets, **self.grouping)
         result: dict[str, Any] = {"sem_seg": logits, "panoptic_seg": (panoptic, None)}
         if self.predict_instances:
@@ -139,6 +165,47 @@ class SegPanopticDeepLab(nn.Module):
             if len(instances) > 0:
                 result["instances"] = instances
         return result
+
+
+def _joint_metadata(cfg: CfgNode) -> Metadata:
+    """The metadata of the first training set, whose classes have to be joint, below NUM_CLASSES."""
+    if not cfg.DATASETS.TRAIN:
+        raise UserError("DATASETS.TRAIN is empty: Panoptic-DeepLab takes its things from there.")
+    metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+    check_joint_classes(metadata)
+    classes = {
+        *metadata.thing_dataset_id_to_contiguous_id.values(),
+        *metadata.stuff_dataset_id_to_contiguous_id.values(),
+    }
+    if len(classes) != cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES:
+        raise UserError(
+            f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES}, but data set "
+            f"{metadata.name!r} has {len(classes)} classes, things and stuff together."
+        )
+    return metadata
+
+
+def _check_label_divisor(grouping: Mapping[str, Any]) -> None:
+    """Raises UserError where an instance could get a number of the next class."""
+    divisor, top_k = grouping["label_divisor"], grouping["top_k"]
+    if divisor < top_k:
+        raise UserError(
+            f"The data set's label_divisor {divisor} is too small for the up to {top_k - 1} "
+            f"instances of MODEL.PANOPTIC_DEEPLAB.TOP_K_INSTANCE: lower that to {divisor}, or "
+            "raise label_divisor in the metadata."
+        )
+
+
+def _check_sizes(cfg: CfgNode, stride: int) -> None:
+    """Raises UserError where an input would be smaller than a cell of the coarsest map."""
+    sizes = {
+        "INPUT.MIN_SIZE_TRAIN": min(cfg.INPUT.MIN_SIZE_TRAIN),
+        "INPUT.MIN_SIZE_TEST": cfg.INPUT.MIN_SIZE_TEST,
+    }
+    for key, size in sizes.items():
+        # 0 leaves the image as it is.
+        if 0 < size < stride:
+            raise UserError(f"{key} is {size}, less than the stride {stride} of the backbone.")
 
 
 class PanopticDeepLab(SegPanopticDeepLab):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ASPP, Conv2d, DepthwiseSeparableConv2d, ShapeSpec, get_norm
+from seg_projects.errors import UserError
 from seg_projects.modeling.losses.hard_pixels import DeepLabCE
 
 from .base import upsample
@@ -73,7 +74,7 @@ def pixel_loss(loss_type: str, ignore_value: int, top_k: float) -> nn.Module:
         return nn.CrossEntropyLoss(reduction="mean", ignore_index=ignore_value)
     if loss_type == "hard_pixel_mining":
         return DeepLabCE(ignore_label=ignore_value, top_k_percent_pixels=top_k)
-    raise ValueError(
+    raise UserError(
         f"MODEL.SEM_SEG_HEAD.LOSS_TYPE is {loss_type!r}; known: cross_entropy, hard_pixel_mining."
     )
 
@@ -84,7 +85,7 @@ def absolute_crop_size(cfg: CfgNode) -> tuple[int, int] | None:
     if not crop.ENABLED:
         return None
     if crop.TYPE != "absolute":
-        raise ValueError(f"INPUT.CROP.TYPE is {crop.TYPE!r}; DeepLab's pooling takes 'absolute'.")
+        raise UserError(f"INPUT.CROP.TYPE is {crop.TYPE!r}; DeepLab's pooling takes 'absolute'.")
     return tuple(crop.SIZE)
 
 
@@ -94,7 +95,7 @@ def pooling_window(train_size: Sequence[int] | None, stride: int) -> tuple[int, 
         return None
     height, width = train_size
     if height % stride or width % stride:
-        raise ValueError(f"INPUT.CROP.SIZE {height}x{width} is no multiple of the stride {stride}.")
+        raise UserError(f"INPUT.CROP.SIZE {height}x{width} is no multiple of the stride {stride}.")
     return height // stride, width // stride
 
 
@@ -126,9 +127,9 @@ def aspp_on(
 def shapes_of(
     input_shape: dict[str, ShapeSpec], names: Sequence[str], key: str
 ) -> dict[str, ShapeSpec]:
-    """Those of ``names``, by rising stride; raises KeyError where the backbone lacks one."""
+    """Those of ``names``, by rising stride; raises UserError where the backbone lacks one."""
     if missing := [name for name in names if name not in input_shape]:
-        raise KeyError(f"{key} has {missing[0]!r}; the backbone gives {sorted(input_shape)}.")
+        raise UserError(f"{key} has {missing[0]!r}; the backbone gives {sorted(input_shape)}.")
     chosen = {name: input_shape[name] for name in names}
     return dict(sorted(chosen.items(), key=lambda item: item[1].stride or 0))
 
@@ -176,7 +177,7 @@ class DeepLabV3PlusHead(nn.Module):
         by_stride = sorted(input_shape.items(), key=lambda item: item[1].stride or 0)
         self.in_features = [name for name, _ in by_stride]
         if not len(project_channels) + 1 == len(decoder_channels) == len(by_stride):
-            raise ValueError(
+            raise UserError(
                 f"{len(by_stride)} IN_FEATURES need one PROJECT_CHANNELS less, not "
                 f"{project_channels}, and as many decoder channels, not {decoder_channels}."
             )
@@ -276,7 +277,7 @@ class DeepLabV3Head(nn.Module):
         head = cfg.MODEL.SEM_SEG_HEAD
         shapes = shapes_of(input_shape, head.IN_FEATURES, "MODEL.SEM_SEG_HEAD.IN_FEATURES")
         if len(shapes) != 1 or head.CONVS_DIM != head.ASPP_CHANNELS:
-            raise ValueError(
+            raise UserError(
                 f"DeepLabV3Head takes one map, not IN_FEATURES {head.IN_FEATURES}, and has no "
                 f"decoder: CONVS_DIM {head.CONVS_DIM} and ASPP_CHANNELS {head.ASPP_CHANNELS} agree."
             )
