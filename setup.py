@@ -37,5 +37,6 @@ setup(
             "pytest-xdist",
         ],
         "fast": ["numba", "faster-coco-eval"],
+        "augment": ["albumentations>=2.0.8"],
     },
 )

@@ -61,7 +61,7 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # What happens to a training image after Detectron2's crop, resize and flip, in this order; an
     # entry is [name] or [name, {option: value}]. Names are resize, large_scale_jitter (both take
     # the place of MIN_SIZE_TRAIN), crop, flip, rotation, quarter_turns, colour, grey, noise, blur,
-    # cutout, copy_paste; docs/augmentation.md has their options.
+    # cutout, copy_paste, albumentations; docs/augmentation.md has their options.
     cfg.INPUT.AUGMENTATIONS = []
 
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.

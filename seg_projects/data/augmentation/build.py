@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
+from seg_projects.data.augmentation.albumentations_pipeline import Albumentations
 from seg_projects.data.augmentation.colour import (
     RandomBlur,
     RandomColour,
@@ -67,6 +68,7 @@ AUGMENTATIONS: dict[str, Callable[..., Step]] = {
     "blur": RandomBlur,
     "cutout": RandomCutout,
     "copy_paste": CopyPaste,
+    "albumentations": Albumentations,
 }
 
 
@@ -171,4 +173,5 @@ def _build(name: str, options: dict[str, Any], given: dict[str, Any]) -> Step:
         probability = as_probability(options.pop("probability"), "probability")
         return T.RandomApply(make(**options), probability)
     except (ValueError, TypeError, AssertionError) as error:
-        raise UserError(f"{KEY}: {name} refuses {options}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{KEY}: {name} refuses {options}: {reason}") from error

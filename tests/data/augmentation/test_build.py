@@ -27,6 +27,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "rotation": {"angle": 10},
     "noise": {"sigma": 3},
     "blur": {"sigma": 1},
+    "albumentations": {"transforms": [["HorizontalFlip"]]},
 }
 
 
@@ -61,6 +62,8 @@ def test_at_test_time_the_image_is_only_resized():
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_every_name_builds_and_runs(name):
+    if name == "albumentations":
+        pytest.importorskip("albumentations")
     cfg = _cfg([name, SMALLEST.get(name, {})])
     step = build_augmentations(cfg, True)[-1]
     if name != "copy_paste":
