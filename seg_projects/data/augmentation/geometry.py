@@ -267,6 +267,9 @@ class RandomRotations(T.Augmentation):
 class RandomQuarterTurns(T.Augmentation):
     """Turns by 0, 90, 180 or 270 degrees, all alike: for pictures without an upside."""
 
+    def __init__(self) -> None:
+        super().__init__()  # which gives it a printed form
+
     def get_transform(self, image: np.ndarray) -> Transform:
         """The turn."""
         quarters = int(self._rand_range(4))
