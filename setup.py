@@ -13,7 +13,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["seg_projects", "seg_projects.*"]),
-    package_data={"seg_projects": ["py.typed", "visualization/*.html"]},
+    package_data={"seg_projects": ["py.typed", "visualization/*.html", "visualization/*.css"]},
     # Detectron2 is on no package index, so it cannot be a requirement here: importing
     # seg_projects without it says what to install.
     install_requires=[

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prints what is wrong; returns 0 without errors, 1 with, 2 for a user's mistake."""
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,31 +30,71 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--against-images", type=Path, metavar="DIR", help="its images, if not in its own folder")
     add("--workers", type=int, default=os.cpu_count() or 1, help="threads")
     add("--examples", type=int, default=3, help="shown of each kind")
-    args = parser.parse_args(argv)
-    from seg_projects.data import doctor
-    from seg_projects.errors import UserError
+    add("--html", type=Path, metavar="FILE", help="write a page: findings, samples, statistics")
+    add(
+        "--fix",
+        type=Path,
+        metavar="JSON",
+        help="write a new file with areas, boxes and isthing as pixels and categories say",
+    )
+    return parser
 
-    try:
-        content = doctor.read_annotations(args.json)
-        other = None
-        if args.against is not None:
-            folder = args.against_images or args.against.with_suffix("")
-            other = (doctor.read_annotations(args.against), folder)
-        findings = doctor.inspect_data(
-            content,
-            args.images or args.json.with_suffix(""),
-            args.masks or args.json.with_name(f"{args.json.stem}_masks"),
-            num_classes=args.num_classes,
-            divisor=args.divisor,
-            other=other,
-            workers=args.workers,
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(_summary(content))
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints what is wrong; returns 0 without errors, 1 with, 2 for a user's mistake."""
+    args = build_parser().parse_args(argv)
+    from seg_projects.command_line import run_tool
+
+    return run_tool(lambda: inspect(args))
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """What the arguments ask for; returns the exit status."""
+    from seg_projects.data import doctor
+
+    content = doctor.read_annotations(args.json)
+    images = args.images or args.json.with_suffix("")
+    masks = args.masks or args.json.with_name(f"{args.json.stem}_masks")
+    other = None
+    if args.against is not None:
+        folder = args.against_images or args.against.with_suffix("")
+        other = (doctor.read_annotations(args.against), folder)
+    colors: dict[str, tuple[float, ...]] = {}
+    findings = doctor.inspect_data(
+        content,
+        images,
+        masks,
+        num_classes=args.num_classes,
+        divisor=args.divisor,
+        other=other,
+        workers=args.workers,
+        colors=colors,
+    )
+    statistics = doctor.data_statistics(content, colors)
+    print("\n".join([_summary(content), *statistics.lines()]))
     print(doctor.findings_table(findings, examples=args.examples) or "No defects found.")
+    if args.html is not None:
+        from seg_projects.visualization.data_page import DataPage, write_data_page
+
+        title = f"{args.json.name}: data"
+        page = DataPage(title=title, findings=findings, statistics=statistics, images=images)
+        print(f"Written: {write_data_page(args.html, page)}")
+    if args.fix is not None:
+        _write_corrected(args.fix, content, masks)
     return int(doctor.has_errors(findings))
+
+
+def _write_corrected(path: Path, content: dict[str, Any], masks: Path) -> None:
+    from seg_projects.data.doctor import corrected
+    from seg_projects.errors import UserError
+    from seg_projects.files import write_json
+
+    if path.exists():
+        raise UserError(f"--fix {path} exists already: name a new file.")
+    new, changed = corrected(content, masks)
+    write_json(path, new)
+    text = ", ".join(f"{count} {field}" for field, count in sorted(changed.items()))
+    print(f"Written: {path}; set {text or 'nothing'}")
 
 
 def _summary(content: dict[str, Any]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -57,21 +57,26 @@ def boxes_of_index(index: np.ndarray, count: int) -> np.ndarray:
     return np.stack((x0, y0, x1, y1), axis=1)[1:].astype(np.float32)
 
 
+def ids_from_image(image: Image.Image) -> np.ndarray:
+    """The (H, W) int32 segment ids of an opened PNG."""
+    # Four bytes a pixel, read as one little-endian number whose highest byte, alpha, is masked.
+    return np.asarray(image.convert("RGBA")).view("<i4")[..., 0] & 0xFFFFFF
+
+
 def read_panoptic_rgb(path: str | Path) -> np.ndarray:
     """The (H, W, 3) uint8 encoded ids of the PNG at ``path``."""
-    return _read_pixels(path, "RGB")
+    return _read(path, lambda image: np.asarray(image.convert("RGB")))
 
 
 def read_panoptic_ids(path: str | Path) -> np.ndarray:
     """The (H, W) int32 segment ids of the PNG at ``path``."""
-    # Four bytes a pixel, read as one little-endian number whose highest byte, alpha, is masked.
-    return _read_pixels(path, "RGBA").view("<i4")[..., 0] & 0xFFFFFF
+    return _read(path, ids_from_image)
 
 
-def _read_pixels(path: str | Path, mode: Literal["RGB", "RGBA"]) -> np.ndarray:
+def _read(path: str | Path, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert(mode))
+            return decode(image)
     except FileNotFoundError:
         raise UserError(f"The panoptic PNG {path} does not exist.") from None
     except (UnidentifiedImageError, OSError) as error:

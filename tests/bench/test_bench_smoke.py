@@ -31,3 +31,12 @@ def test_a_reference_gets_a_ratio_and_its_outputs_are_compared(tmp_path: Path) -
     [result] = json.loads(file.read_text())["results"]
     assert result["ratio"] > 0
     assert result["outputs"] == "equal"
+
+
+def test_the_doctor_is_timed_beside_decoding(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    command = [sys.executable, str(BENCH / "bench_doctor.py"), "--quick", "--json", str(file)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    results = json.loads(file.read_text())["results"]
+    assert len(results) == len(done.stdout.splitlines()) == 2
+    assert all(one["ratio"] > 0 for one in results)

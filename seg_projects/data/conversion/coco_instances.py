@@ -132,18 +132,25 @@ def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     Raises:
         ValueError: the segmentation is empty, or of another image size.
     """
+    return coco_mask.decode(encode_segmentation(segmentation, size)).astype(bool)
+
+
+def encode_segmentation(segmentation: Any, size: tuple[int, int]) -> Record:
+    """Polygons or run lengths of an image of ``size`` (H, W) as compressed run lengths.
+
+    Raises:
+        ValueError: the segmentation is empty, or of another image size.
+    """
     height, width = size
     if isinstance(segmentation, list):
         if not segmentation or any(len(p) < 6 or len(p) % 2 for p in segmentation):
             raise ValueError("its polygons have fewer than three points")
-        runs = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    elif list(segmentation["size"]) != [height, width]:
+        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
+    if list(segmentation["size"]) != [height, width]:
         raise ValueError(f"its run lengths are of the size {segmentation['size']}")
-    elif isinstance(segmentation["counts"], list):
-        runs = coco_mask.frPyObjects(segmentation, height, width)
-    else:
-        runs = segmentation
-    return coco_mask.decode(runs).astype(bool)
+    if isinstance(segmentation["counts"], list):
+        return coco_mask.frPyObjects(segmentation, height, width)
+    return segmentation
 
 
 def _read_objects(

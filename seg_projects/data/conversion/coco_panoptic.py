@@ -125,20 +125,37 @@ def paint_segments(
 def areas_and_boxes(ids: np.ndarray, count: int) -> tuple[list[int], list[list[int]]]:
     """Pixels and box (left, top, width, height) of the ids 1 to ``count`` of an (H, W) map.
 
-    Three histograms, whatever the number of segments; zeros where an id has no pixel.
+    Zeros where an id has no pixel.
     """
-    height, width = ids.shape
-    areas = np.bincount(ids.ravel(), minlength=count + 1)[1 : count + 1]
+    measured = measure_segments(ids)
+    pairs = [measured.get(i, (0, [0, 0, 0, 0])) for i in range(1, count + 1)]
+    return [area for area, _ in pairs], [box for _, box in pairs]
 
-    def extent(positions: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        hits = np.bincount((ids * length + positions).ravel(), minlength=(count + 1) * length)
-        hit = hits.reshape(-1, length)[1 : count + 1] > 0
-        first = hit.argmax(axis=1)
-        return first, np.where(hit.any(axis=1), length - hit[:, ::-1].argmax(axis=1) - first, 0)
 
-    left, widths = extent(np.arange(width)[None], width)
-    top, heights = extent(np.arange(height)[:, None], height)
-    return areas.tolist(), np.stack([left, top, widths, heights], axis=1).tolist()
+def measure_segments(ids: np.ndarray) -> dict[int, tuple[int, list[int]]]:
+    """Pixels and box (left, top, width, height) of each id but 0 of an (H, W) map.
+
+    Works on the runs of equal ids in the rows, of which there are few.
+    """
+    if not ids.size:
+        return {}
+    width = ids.shape[1]
+    begins = np.ones(ids.shape, dtype=bool)
+    np.not_equal(ids[:, 1:], ids[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)
+    lasts = np.append(starts[1:], ids.size) - 1
+    values = ids.ravel()[starts]
+    order = np.argsort(values, kind="stable")
+    starts, lasts = starts[order], lasts[order]
+    present, first = np.unique(values[order], return_index=True)
+    areas = np.add.reduceat(lasts - starts + 1, first)
+    left = np.minimum.reduceat(starts % width, first)
+    right = np.maximum.reduceat(lasts % width, first)
+    # Within an id the order of the rows is kept: they begin with its first run.
+    top, bottom = starts[first] // width, starts[np.append(first[1:], len(starts)) - 1] // width
+    boxes = np.stack([left, top, right - left + 1, bottom - top + 1], axis=1)
+    rows = zip(present.tolist(), areas.tolist(), boxes.tolist(), strict=True)
+    return {value: (area, box) for value, area, box in rows if value}
 
 
 def _note_hidden(image: AnnotatedImage, segments: Sequence[Record], log: ConversionLog) -> None:
@@ -215,13 +232,7 @@ def _read_segments(
 
 def split_ids(ids: np.ndarray) -> dict[int, BoxMask]:
     """The mask of each id but 0 of an (H, W) map."""
-    present, index = np.unique(ids, return_inverse=True)
-    index = index.reshape(ids.shape)
-    _, boxes = areas_and_boxes(index + 1, len(present))
-    masks = {}
-    for place, (value, (x, y, width, height)) in enumerate(
-        zip(present.tolist(), boxes, strict=True)
-    ):
-        if value:
-            masks[value] = BoxMask(index[y : y + height, x : x + width] == place, x, y)
-    return masks
+    return {
+        value: BoxMask(ids[y : y + height, x : x + width] == value, x, y)
+        for value, (_, (x, y, width, height)) in measure_segments(ids).items()
+    }

@@ -7,12 +7,25 @@ from pathlib import Path
 from seg_projects.data.conversion.image_files import read_json
 from seg_projects.errors import UserError
 
+from .corrections import corrected
 from .findings import KINDS, Finding, Record, findings_table, has_errors
 from .images import check_categories, check_image_files, check_image_records, check_splits
 from .instances import check_instances
 from .panoptic import check_panoptic
+from .statistics import CategoryCount, DataStatistics, data_statistics
 
-__all__ = ["KINDS", "Finding", "findings_table", "has_errors", "inspect_data", "read_annotations"]
+__all__ = [
+    "KINDS",
+    "CategoryCount",
+    "DataStatistics",
+    "Finding",
+    "corrected",
+    "data_statistics",
+    "findings_table",
+    "has_errors",
+    "inspect_data",
+    "read_annotations",
+]
 
 
 def read_annotations(path: Path) -> Record:
@@ -41,6 +54,7 @@ def inspect_data(
     divisor: int = 1000,
     other: tuple[Record, Path] | None = None,
     workers: int = 4,
+    colors: dict[str, tuple[float, ...]] | None = None,
 ) -> list[Finding]:
     """All findings of an annotation file, its images and, if panoptic, its PNG files.
 
@@ -52,6 +66,7 @@ def inspect_data(
         divisor: panoptic label divisor of the model: more than the instances of a class.
         other: content and image folder of another split, which must share no image.
         workers: threads.
+        colors: takes the mean colour of each image by its file name.
     """
     panoptic = any("segments_info" in annotation for annotation in content["annotations"])
     findings = list(
@@ -59,7 +74,9 @@ def inspect_data(
     )
     findings += check_image_records(content["images"])
     digests: dict[str, str] = {}
-    findings += check_image_files(content["images"], images, digests, workers=workers)
+    findings += check_image_files(
+        content["images"], images, digests, workers=workers, colors=colors
+    )
     if other is not None:
         others: dict[str, str] = {}
         # Findings about the other split belong to its own inspection.

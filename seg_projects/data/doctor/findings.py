@@ -68,6 +68,10 @@ class Finding(NamedTuple):
     kind: str
     where: str
     text: str
+    image: str | None = None
+    """File name of the image that shows it, if there is one."""
+    shape: Record | None = None
+    """What to draw there: a ``bbox`` and perhaps a ``segmentation``, as in COCO."""
 
     @property
     def severity(self) -> Severity:

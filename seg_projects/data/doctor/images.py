@@ -7,8 +7,9 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from seg_projects.data.conversion.image_files import displayed_size
@@ -73,25 +74,41 @@ def is_sound_image(record: Record) -> bool:
     return named and positive and None not in sizes
 
 
+class CheckedFile(NamedTuple):
+    """One decoded file."""
+
+    findings: list[Finding]
+    digest: str | None = None
+    """Of its content, where it could be read."""
+    color: tuple[float, ...] | None = None
+    """Mean red, green and blue, in [0, 255], where it could be decoded."""
+
+
 def check_image_files(
-    images: Sequence[Record], folder: Path, digests: dict[str, str], *, workers: int
+    images: Sequence[Record],
+    folder: Path,
+    digests: dict[str, str],
+    *,
+    workers: int,
+    colors: dict[str, tuple[float, ...]] | None = None,
 ) -> Iterator[Finding]:
     """Each file decoded once, beside each other in ``workers`` threads.
 
-    ``digests`` takes the file name by digest of the content.
+    ``digests`` takes the file name by digest of the content, ``colors`` the mean colour by name.
     """
 
-    def check(record: Record) -> tuple[list[Finding], str | None]:
+    def check(record: Record) -> CheckedFile:
         return check_image_file(folder / record["file_name"], record)
 
     sound = [record for record in images if is_sound_image(record)]
-    for record, (found, digest) in zip(sound, in_threads(check, sound, workers), strict=True):
-        yield from found
-        if digest is None:
-            continue
+    for record, checked in zip(sound, in_threads(check, sound, workers), strict=True):
         name = record["file_name"]
-        if digests.setdefault(digest, name) != name:
-            yield Finding("duplicate image", name, f"the same content as {digests[digest]}")
+        yield from (finding._replace(image=name) for finding in checked.findings)
+        if colors is not None and checked.color is not None:
+            colors[name] = checked.color
+        if checked.digest is not None and digests.setdefault(checked.digest, name) != name:
+            text = f"the same content as {digests[checked.digest]}"
+            yield Finding("duplicate image", name, text, image=name)
 
 
 def in_threads(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
@@ -100,18 +117,18 @@ def in_threads(function: Callable[[Any], Any], items: Sequence[Any], workers: in
         yield from pool.map(function, items)
 
 
-def check_image_file(path: Path, record: Record) -> tuple[list[Finding], str | None]:
-    """Findings about one file, and the digest of its content where it could be read."""
+def check_image_file(path: Path, record: Record) -> CheckedFile:
+    """What one file is like, beside its record."""
     name = record["file_name"]
     try:
         content = path.read_bytes()
     except OSError:
-        return [Finding("missing image", name, f"{path} does not exist")], None
+        return CheckedFile([Finding("missing image", name, f"{path} does not exist")])
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
         size = displayed_size(content)
     except (UnidentifiedImageError, OSError) as error:
-        return [Finding("unreadable image", name, str(error))], None
+        return CheckedFile([Finding("unreadable image", name, str(error))])
     findings = []
     stated = (record["height"], record["width"])
     if stated != size:
@@ -119,12 +136,23 @@ def check_image_file(path: Path, record: Record) -> tuple[list[Finding], str | N
         kind = "size before EXIF rotation" if turned else "size mismatch"
         text = f"JSON {stated[1]} x {stated[0]}, image {size[1]} x {size[0]} pixels"
         findings.append(Finding(kind, name, text))
+    color = None
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+            color = _mean_color(image)
     except (OSError, SyntaxError, ValueError) as error:
         findings.append(Finding("truncated image", name, str(error)))
-    return findings, digest
+    return CheckedFile(findings, digest, color)
+
+
+def _mean_color(image: Image.Image) -> tuple[float, ...]:
+    """Of a thousand pixels on a grid: reading all of them costs as much as decoding."""
+    small = image.resize((32, 32), Image.Resampling.NEAREST)
+    if small.mode.startswith("I"):  # 16 bits
+        grey = np.asarray(small, dtype=np.float64).mean() / 257
+        return (grey, grey, grey)
+    return tuple(np.asarray(small.convert("RGB")).reshape(-1, 3).mean(axis=0).tolist())
 
 
 def _stored_size(content: bytes) -> tuple[int, int]:
@@ -137,4 +165,4 @@ def check_splits(digests: Mapping[str, str], others: Mapping[str, str]) -> Itera
     for digest, name in digests.items():
         if digest in others:
             text = f"the same content as {others[digest]} of the other split"
-            yield Finding("image in two splits", name, text)
+            yield Finding("image in two splits", name, text, image=name)

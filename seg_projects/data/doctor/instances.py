@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
-from seg_projects.data.conversion.annotated import BoxMask
-from seg_projects.data.conversion.coco_instances import decode_segmentation
+from seg_projects.data.conversion.coco_instances import encode_segmentation
 from seg_projects.data.doctor.findings import Finding, Record
 from seg_projects.data.doctor.images import is_sound_image, repeated
 
@@ -34,7 +33,9 @@ def check_instances(content: Record) -> Iterator[Finding]:
         if missing := [k for k in ("id", "image_id", "category_id") if k not in annotation]:
             yield Finding("malformed annotation", where, f"it has no {missing[0]!r}")
         elif annotation["image_id"] in images:
-            yield from check_annotation(annotation, images[annotation["image_id"]], categories)
+            image = images[annotation["image_id"]]
+            for finding in check_annotation(annotation, image, categories):
+                yield finding._replace(image=image["file_name"], shape=annotation)
         elif annotation["image_id"] not in unsound:
             yield Finding("annotation without image", where, f"image {annotation['image_id']}")
     yield from _check_repetitions(annotations)
@@ -159,16 +160,15 @@ def expand_counts(text: str) -> list[int]:
 
 def _check_against_mask(annotation: Record, size: tuple[int, int], where: str) -> Iterator[Finding]:
     segmentation = annotation["segmentation"]
-    mask = BoxMask.from_full(decode_segmentation(segmentation, size))
-    if not mask.area:
+    pixels, box = measure(segmentation, size)
+    if not pixels:
         yield Finding("empty mask", where, "it covers no pixel")
         return
-    left, top, width, height = mask.box_xywh
     stated = annotation["bbox"]
     corners = np.array([stated[0], stated[1], stated[0] + stated[2], stated[1] + stated[3]])
-    difference = np.abs(corners - (left, top, left + width, top + height)).max()
+    difference = np.abs(corners - (box[0], box[1], box[0] + box[2], box[1] + box[3])).max()
     if difference > MASK_BOX_TOLERANCE:
-        yield Finding("box differs from mask", where, f"{stated}, the mask's {mask.box_xywh}")
+        yield Finding("box differs from mask", where, f"{stated}, the mask's {box}")
     area = annotation.get("area")
     if isinstance(area, bool) or not isinstance(area, int | float):
         yield Finding("wrong area", where, f"{area!r} is no number")
@@ -176,17 +176,22 @@ def _check_against_mask(annotation: Record, size: tuple[int, int], where: str) -
     if annotation.get("iscrowd"):
         return  # never a target: COCO itself gives them areas that are not those of their masks
     # Area of the outline or number of pixels: they differ by about half the outline.
-    tolerance = 0.05 * mask.area + _outline(segmentation, mask) + 2
-    if abs(area - mask.area) > tolerance:
-        yield Finding("wrong area", where, f"{area:g}, the mask has {mask.area} pixels")
+    tolerance = 0.05 * pixels + _outline(segmentation) + 2
+    if abs(area - pixels) > tolerance:
+        yield Finding("wrong area", where, f"{area:g}, the mask has {pixels} pixels")
 
 
-def _outline(segmentation: Any, mask: BoxMask) -> float:
+def measure(segmentation: Any, size: tuple[int, int]) -> tuple[int, list[int]]:
+    """Pixels and box (left, top, width, height) of a sound segmentation, from its run lengths."""
+    runs = encode_segmentation(segmentation, size)
+    return int(coco_mask.area(runs)), [int(v) for v in coco_mask.toBbox(runs)]
+
+
+def _outline(segmentation: Any) -> float:
     """Length of the polygons in pixels; 0 for run lengths, whose area is exact."""
     if not isinstance(segmentation, list):
         return 0.0
-    length = 0.0
-    for polygon in segmentation:
-        points = list(zip(polygon[::2], polygon[1::2], strict=True))
-        length += sum(math.dist(a, b) for a, b in pairwise([*points, points[0]]))
-    return length
+    return sum(
+        float(np.hypot(*(points - np.roll(points, 1, axis=0)).T).sum())
+        for points in (np.array(polygon).reshape(-1, 2) for polygon in segmentation)
+    )

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from seg_projects.data.conversion.coco_panoptic import areas_and_boxes
+from seg_projects.data.conversion.coco_panoptic import measure_segments
 from seg_projects.data.doctor.findings import Finding, Record
 from seg_projects.data.doctor.images import in_threads, is_sound_image, is_whole, repeated
-from seg_projects.data.panoptic_ids import ids_from_rgb
+from seg_projects.data.panoptic_ids import ids_from_image
 
 MAX_ID = 2**24 - 1
 
@@ -44,9 +44,10 @@ def check_panoptic(
 
     def check(annotation: Record) -> list[Finding]:
         segments = annotation["segments_info"]
+        image = images[annotation["image_id"]]
         found = list(_check_segments(segments, things, annotation["file_name"], divisor))
-        found += _check_png(annotation, images[annotation["image_id"]], masks)
-        return found
+        found += _check_png(annotation, image, masks)
+        return [finding._replace(image=image["file_name"]) for finding in found]
 
     for found in in_threads(check, usable, workers):
         yield from found
@@ -95,38 +96,36 @@ def _check_png(annotation: Record, image: Record, masks: Path) -> list[Finding]:
     try:
         with Image.open(path) as opened:
             kind = opened.mode
-            rgb = np.asarray(opened.convert("RGB"))
+            ids = ids_from_image(opened)
     except (OSError, SyntaxError, ValueError) as error:
         return [Finding("unreadable PNG", name, str(error))]
     findings = []
     if kind not in ("RGB", "RGBA", "P"):
         text = f"its mode is {kind}; ids are R + 256 G + 65536 B"
         findings.append(Finding("PNG without colour", name, text))
-    elif rgb.shape[:2] != (image["height"], image["width"]):
-        text = f"{rgb.shape[1]} x {rgb.shape[0]}, JSON {image['width']} x {image['height']} pixels"
+    elif ids.shape != (image["height"], image["width"]):
+        text = f"{ids.shape[1]} x {ids.shape[0]}, JSON {image['width']} x {image['height']} pixels"
         findings.append(Finding("PNG of another size", name, text))
     else:
-        findings += _check_pixels(ids_from_rgb(rgb), annotation["segments_info"], name)
+        findings += _check_pixels(ids, annotation["segments_info"], name)
     return findings
 
 
 def _check_pixels(ids: np.ndarray, segments: Sequence[Record], where: str) -> Iterator[Finding]:
-    present, index = np.unique(ids, return_inverse=True)
-    areas, boxes = areas_and_boxes(index.reshape(ids.shape) + 1, len(present))
-    measured = {i: (a, b) for i, a, b in zip(present.tolist(), areas, boxes, strict=True)}
-    measured.pop(0, None)
+    measured = measure_segments(ids)
     for segment in segments:
         if segment["id"] not in measured:
             yield Finding("segment not in PNG", where, f"id {segment['id']}")
             continue
         area, box = measured[segment["id"]]
+        shape = {"bbox": box}
         if segment.get("area", area) != area:
             text = f"segment {segment['id']}: {segment['area']}, the PNG has {area} pixels"
-            yield Finding("wrong segment area", where, text)
+            yield Finding("wrong segment area", where, text, shape=shape)
         if "bbox" in segment and list(segment["bbox"]) != box:
             text = f"segment {segment['id']}: {segment['bbox']}, in the PNG {box}"
-            yield Finding("wrong segment box", where, text)
+            yield Finding("wrong segment box", where, text, shape=shape)
     for unlisted in sorted(set(measured) - {s["id"] for s in segments}):
-        yield Finding(
-            "segment not in JSON", where, f"id {unlisted}: {measured[unlisted][0]} pixels"
-        )
+        area, box = measured[unlisted]
+        text = f"id {unlisted}: {area} pixels"
+        yield Finding("segment not in JSON", where, text, shape={"bbox": box})
