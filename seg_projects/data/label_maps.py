@@ -67,9 +67,13 @@ def read_label_map(path: str | Path, table: np.ndarray) -> np.ndarray:
             f"The label map {path} has {values.shape[-1]} channels; one is wanted, its values "
             "being classes (of a palette image, the indices)."
         )
-    values = values.astype(np.int64)
-    labels = table[values.clip(0, len(table) - 1)]
-    unknown = (labels == UNKNOWN) | (values != values.clip(0, len(table) - 1))
+    places = values
+    if values.dtype not in (np.uint8, np.uint16):
+        # What the table does not hold leads to one more place, as does -1.
+        table = np.append(table, np.int16(UNKNOWN))
+        places = values.astype(np.int64).clip(-1, len(table) - 1)
+    labels = table[places]
+    unknown = labels == UNKNOWN
     if unknown.any():
         found = sorted({int(v) for v in values[unknown]})
         raise UserError(

@@ -53,7 +53,7 @@ def build_evaluator(
             _panoptic_evaluators(dataset_name, output_dir, metrics, boundary_share)
         )
     if kind == "label_maps":
-        return SemanticEvaluator(LabelMapGroundTruth(dataset_name), metrics)
+        return SemanticEvaluator(LabelMapGroundTruth(dataset_name), metrics, output_dir)
     if kind == "instances":
         truth_of_file = InstanceGroundTruth(dataset_name)
         return InstanceEvaluator(truth_of_file, max_detections=max_detections)
@@ -85,7 +85,7 @@ def _panoptic_evaluators(
         # Detectron2's labels of COCO's stuff come from PNGs of their own.
         semantic = SemSegEvaluator(dataset_name, output_dir=str(output_dir))
     else:
-        semantic = SemanticEvaluator(truth, metrics)
+        semantic = SemanticEvaluator(truth, metrics, output_dir)
     panoptic = PanopticEvaluator(truth, output_dir, boundary_share=boundary_share)
     return [panoptic, instances, semantic]
 

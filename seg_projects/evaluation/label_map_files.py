@@ -13,6 +13,7 @@ from tqdm import tqdm
 from seg_projects.errors import UserError
 from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_miou
 from seg_projects.evaluation.confusion import (
+    absence_notes,
     class_counts,
     class_scores,
     confusion_matrix,
@@ -139,19 +140,10 @@ def label_scores(confusion: np.ndarray, names: Sequence[str]) -> Scores:
     """All scores of a (K, K) confusion matrix, with notes on classes that are absent."""
     counts = class_counts(confusion)
     per_class = class_scores(counts)
-    absent = confusion.sum(axis=1) == 0
-    predicted = absent & (confusion.sum(axis=0) > 0)
-    notes = []
-    if predicted.any():
-        invented = [name for name, p in zip(names, predicted, strict=True) if p]
-        notes.append(
-            f"predicted, though absent from the truth: {', '.join(invented)}. mIoU leaves them "
-            "out; mIoU_union counts them as 0."
-        )
-    if absent.all():
-        notes.append("The truth labels no pixel: every score is undefined (NaN).")
     rows = {
         name: {key: float(values[row]) for key, values in per_class.items()}
         for row, name in enumerate(names)
     }
-    return Scores(summary=mean_scores(counts), per_category=rows, notes=notes)
+    return Scores(
+        summary=mean_scores(counts), per_category=rows, notes=absence_notes(counts, names)
+    )

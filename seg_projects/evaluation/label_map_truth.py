@@ -14,8 +14,14 @@ class LabelMapGroundTruth:
     def __init__(self, dataset_name: str) -> None:
         self.metadata = MetadataCatalog.get(dataset_name)
         records = DatasetCatalog.get(dataset_name)
-        self._files = {record["image_id"]: record["sem_seg_file_name"] for record in records}
+        self._records = {record["image_id"]: record for record in records}
 
-    def labels(self, image_id: str) -> np.ndarray:
+    def labels(self, image_id: int | str) -> np.ndarray:
         """Classes (H, W) uint8, 255 where none counts."""
-        return read_label_map(self._files[image_id], self.metadata.label_table)
+        return read_label_map(
+            self._records[image_id]["sem_seg_file_name"], self.metadata.label_table
+        )
+
+    def file_name(self, image_id: int | str) -> str:
+        """The image's file."""
+        return str(self._records[image_id]["file_name"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
-SCRIPTS = ("import", "mapper", "models", "panoptic_merge", "paste_masks", "pq", "rle")
+SCRIPTS = ("import", "mapper", "models", "panoptic_merge", "paste_masks", "pq", "rle", "semantic")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from seg_projects.errors import UserError
 from seg_projects.evaluation.confusion import (
     class_counts,
+    class_counts_on_device,
     class_scores,
     confusion_matrix,
     mean_scores,
+    numpy_count_pairs,
 )
 
 labels = hnp.arrays(np.uint8, (3, 4), elements=st.sampled_from([0, 1, 2, 255]))
@@ -38,6 +44,44 @@ def test_class_scores_equal_the_definition_on_sets_of_pixels(
         for key, (part, whole) in pairs.items():
             expected = 100 * part / whole if whole else np.nan
             np.testing.assert_allclose(scores[key][label], expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    hnp.arrays(np.int16, 12, elements=st.integers(-2, 5)),
+    hnp.arrays(np.int16, 12, elements=st.integers(-1, 3)),
+)
+def test_compiled_and_numpy_count_the_same_pairs(truth: np.ndarray, found: np.ndarray) -> None:
+    kernels = pytest.importorskip("seg_projects.postprocessing.label_kernels", reason="no numba")
+    matrices = np.zeros((2, 3, 3), dtype=np.int64)
+    outside = [
+        count(truth, found, matrix)
+        for count, matrix in zip((kernels.count_pairs, numpy_count_pairs), matrices, strict=True)
+    ]
+    expected = sum(0 <= t < 3 and not 0 <= p < 3 for t, p in zip(truth, found, strict=True))
+    assert outside == [expected] * 2
+    assert np.array_equal(*matrices)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_counts_on_the_device_are_those_of_the_matrix(device: str) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.choice([0, 1, 2, 3, 255], (30, 40)).astype(np.uint8)
+    found = rng.integers(0, 4, (30, 40), dtype=np.uint8)
+    counts = class_counts_on_device(truth, torch.from_numpy(found).to(device), 4)
+    assert np.array_equal(counts.cpu().numpy(), class_counts(confusion_matrix(truth, found, 4)))
+
+
+def test_a_prediction_of_no_class_is_refused_unless_ignored() -> None:
+    assert confusion_matrix(np.array([255, 1]), np.array([9, 1]), 2).tolist() == [[0, 0], [0, 1]]
+    with pytest.raises(UserError, match="2 pixels are predicted to be no class of 0 to 1"):
+        confusion_matrix(np.array([0, 1, 1]), np.array([9, 1, -1]), 2)
+
+
+@pytest.mark.parametrize("counted", [confusion_matrix, class_counts_on_device])
+def test_other_sizes_are_refused(counted: Any) -> None:
+    with pytest.raises(UserError, match=r"size \(2,\), the truth \(3,\)"):
+        counted(np.zeros(3, int), torch.zeros(2, dtype=torch.uint8), 2)
 
 
 def _means(confusion: list[list[int]]) -> dict[str, float]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,11 +29,15 @@ PIXELS = (PixelMetric(),)
 Maps = list[tuple[np.ndarray, np.ndarray]]
 
 
-def _evaluator(maps: Maps, names: list[str], metrics: Any) -> SemanticEvaluator:
+def _evaluator(
+    maps: Maps, names: list[str], metrics: Any = PIXELS, output_dir: Path | None = None
+) -> SemanticEvaluator:
     truth: Any = SimpleNamespace(
-        metadata=SimpleNamespace(stuff_classes=names), labels=lambda image_id: maps[image_id][0]
+        metadata=SimpleNamespace(stuff_classes=names),
+        labels=lambda image_id: maps[image_id][0],
+        file_name=lambda image_id: f"{image_id}.jpg",
     )
-    evaluator = SemanticEvaluator(truth, metrics)
+    evaluator = SemanticEvaluator(truth, metrics, output_dir)
     for number, (_, labels) in enumerate(maps):
         one_hot = torch.nn.functional.one_hot(torch.from_numpy(labels).long(), len(names))
         evaluator.process([{"image_id": number}], [{"sem_seg": one_hot.permute(2, 0, 1).float()}])
@@ -109,6 +115,24 @@ def test_surface_distances_tell_missed_classes_in_two_ways() -> None:
 def test_a_records_spacing_comes_before_that_of_the_config() -> None:
     pair = LabelPair(np.array([[0, 1, 1]]), np.array([[0, 0, 1]]), 2, (1.0, 0.5))
     assert SurfaceDistance((1.0, 7.0)).count(pair)[1].tolist() == [0.5, 0.5]
+
+
+def test_numbers_notes_and_worst_images_are_written(tmp_path: Path) -> None:
+    truth = np.array([[0, 0, 1, 1]])
+    maps = [(truth, truth), (truth, np.array([[0, 0, 0, 0]])), (truth, np.array([[0, 2, 1, 1]]))]
+    metrics = (PixelMetric(), SurfaceDistance())
+    _evaluator(maps, ["a", "b", "c"], metrics, tmp_path / "out").evaluate()
+    content = json.loads((tmp_path / "out/semantic.json").read_text())
+    assert content["summary"]["pACC"] == pytest.approx(100 * 9 / 12)
+    assert content["per_category"]["c"]["IoU"] is None
+    assert "predicted, though absent from the truth: c." in content["notes"][0]
+    assert content["worst_images"]["mIoU"][0] == {
+        "image_id": 1,
+        "file_name": "1.jpg",
+        "value": 25.0,
+    }
+    # The diagonal of a missed class is the longest distance.
+    assert [i["image_id"] for i in content["worst_images"]["mHD_diagonal"]] == [1, 2, 0]
 
 
 def test_memory_grows_by_a_fixed_table_per_image() -> None:
