@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Segments images with a trained model; writes overlays, label PNGs and a COCO panoptic JSON.
+"""Segments images with a trained model; writes overlays to look at, and PNGs or a COCO JSON.
 
 python tools/predict.py --config-file output/quickstart/config.yaml --input FILE_OR_FOLDER ... \
     --output output/predictions
@@ -42,18 +42,21 @@ def run(args: argparse.Namespace) -> int:
     """Segments the images; returns the exit status, 1 where none could be read."""
     from detectron2.utils.logger import setup_logger
     from seg_projects.engine import import_modules, load_config
+    from seg_projects.engine.prediction import build_prediction
     from seg_projects.engine.prediction_files import find_images, write_predictions
-    from seg_projects.engine.predictor import PanopticPredictor, find_weights
+    from seg_projects.engine.predictor import find_weights
 
     setup_logger(name="seg_projects")
     images = find_images(args.input)
     import_modules(args.modules)
     cfg = load_config(args.config_file, args.opts)
     cfg.MODEL.WEIGHTS = find_weights(cfg, args.opts)
-    predictor = PanopticPredictor(cfg)
-    count = write_predictions(images, predictor, predictor.categories, args.output)
-    print(f"{count} images: {args.output}/overlays, labels, panoptic, panoptic.json")
-    return 0 if count else 1
+    predict, files = build_prediction(cfg, args.output)
+    count = write_predictions(images, predict, files)
+    if not count:
+        return 1
+    print(f"{count} images in {args.output}: {files.finish()}")
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

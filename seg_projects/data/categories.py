@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from detectron2.data import Metadata
+from seg_projects.colors import spread_color
 from seg_projects.errors import UserError
 from seg_projects.files import write_json
 from seg_projects.postprocessing.panoptic_labels import segments_of_labels
@@ -108,6 +109,37 @@ class OutputCategories:
         """The category id of each predicted segment (``isthing``, ``category_id``)."""
         thing_of, stuff_of = _inverse(self.thing_ids), _inverse(self.stuff_ids)
         return [(thing_of if s["isthing"] else stuff_of)[s["category_id"]] for s in segments]
+
+
+def output_categories(metadata: Metadata) -> OutputCategories:
+    """The categories that a model trained on a data set gives, by the data set's metadata.
+
+    Panoptic categories have the ids of their file; so have those of instances, or ids from 1 where
+    there is no file; classes of label maps are their own ids, from 0.
+    """
+    has_things = bool(metadata.get("thing_classes"))
+    if has_things and metadata.get("stuff_dataset_id_to_contiguous_id"):
+        return OutputCategories.from_metadata(metadata)
+    side = "thing" if has_things else "stuff"
+    names = metadata.get(f"{side}_classes")
+    if not names:
+        raise UserError(f"Data set {metadata.name!r} has neither thing_classes nor stuff_classes.")
+    first = 1 if has_things else 0
+    ids = metadata.get(f"{side}_dataset_id_to_contiguous_id") or {
+        label + first: label for label in range(len(names))
+    }
+    colors = metadata.get(f"{side}_colors") or [spread_color(i) for i in range(len(names))]
+    records = [
+        {
+            "id": category_id,
+            "name": names[label],
+            "isthing": int(has_things),
+            "color": list(colors[label]),
+        }
+        for category_id, label in sorted(ids.items())
+    ]
+    things, stuff = (dict(ids), {}) if has_things else ({}, dict(ids))
+    return OutputCategories(records=records, thing_ids=things, stuff_ids=stuff)
 
 
 def _inverse(ids: Mapping[int, int]) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""Predictions of a list of images as files: overlays, label PNGs and one COCO panoptic JSON."""
+"""Predictions of a list of images as files: overlays, PNGs, a COCO JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -54,41 +54,75 @@ def read_image_rgb(path: Path) -> np.ndarray:
         raise UserError(f"The image {path} cannot be read: {error}.") from error
 
 
-def write_predictions(
-    images: Iterable[Path],
-    predict: Callable[[np.ndarray], PanopticPrediction],
-    categories: OutputCategories,
-    output_dir: Path,
-) -> int:
-    """Segments ``images`` and writes the results below ``output_dir``.
+class PredictionFiles(Protocol):
+    """What is written of the predictions of a model."""
+
+    def add(self, name: str, path: Path, image: np.ndarray, prediction: Any) -> str:
+        """Writes what belongs to one image; returns what was found, in words."""
+
+    def finish(self) -> str:
+        """Writes what belongs to all images; returns the names of files and folders."""
+
+
+class PanopticFiles:
+    """Files of a panoptic model.
 
     ``overlays/NAME.png`` is to look at; ``panoptic/NAME.png`` holds segment ids as
     R + 256 G + 65536 B, which ``panoptic.json`` lists; ``labels/NAME.png`` holds the category id
-    of each pixel, 0 where nothing was found. An image that cannot be read is skipped with a
-    warning.
+    of each pixel, 0 where nothing was found.
+    """
+
+    def __init__(self, output_dir: Path, categories: OutputCategories) -> None:
+        self.output_dir = output_dir
+        self.categories = categories
+        self._colours = categories_from_coco(categories.records)
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, name: str, path: Path, image: np.ndarray, prediction: PanopticPrediction) -> str:
+        """Writes the files of one image; returns what was found, in words."""
+        ids, segments = prediction
+        overlay = panoptic_overlay(image, ids, segments, self._colours)
+        write_png(self.output_dir / "overlays" / f"{name}.png", overlay)
+        write_png(self.output_dir / "panoptic" / f"{name}.png", rgb_from_ids(ids))
+        write_png(self.output_dir / "labels" / f"{name}.png", _label_map(ids, segments))
+        number = len(self._images) + 1
+        height, width = ids.shape
+        self._images.append(
+            {"id": number, "file_name": path.name, "height": height, "width": width}
+        )
+        self._annotations.append(
+            {"image_id": number, "file_name": f"{name}.png", "segments_info": segments}
+        )
+        return f"{len(segments)} segments"
+
+    def finish(self) -> str:
+        """Writes the JSON; returns the names of files and folders."""
+        content = {
+            "images": self._images,
+            "annotations": self._annotations,
+            "categories": self.categories.records,
+        }
+        write_json(self.output_dir / "panoptic.json", content)
+        return "overlays, labels, panoptic, panoptic.json"
+
+
+def write_predictions(
+    images: Iterable[Path], predict: Callable[[np.ndarray], Any], files: PredictionFiles
+) -> int:
+    """Segments ``images`` and hands each prediction to ``files``.
+
+    An image that cannot be read is skipped with a warning.
 
     Returns:
         How many images were written.
     """
-    colours = categories_from_coco(categories.records)
-    for folder in ("overlays", "panoptic", "labels"):
-        (output_dir / folder).mkdir(parents=True, exist_ok=True)
-    entries, annotations = [], []
-    for number, (name, image, path) in enumerate(_readable(images), start=1):
-        ids, segments = predict(image)
-        overlay = panoptic_overlay(image, ids, segments, colours)
-        _write_png(output_dir / "overlays" / f"{name}.png", overlay)
-        _write_png(output_dir / "panoptic" / f"{name}.png", rgb_from_ids(ids))
-        _write_png(output_dir / "labels" / f"{name}.png", _label_map(ids, segments))
-        height, width = ids.shape
-        entries.append({"id": number, "file_name": path.name, "height": height, "width": width})
-        annotations.append(
-            {"image_id": number, "file_name": f"{name}.png", "segments_info": segments}
-        )
-        logger.info("%s: %d segments", path, len(segments))
-    content = {"images": entries, "annotations": annotations, "categories": categories.records}
-    write_json(output_dir / "panoptic.json", content)
-    return len(entries)
+    count = 0
+    for name, image, path in _readable(images):
+        found = files.add(name, path, image, predict(image))
+        logger.info("%s: %s", path, found)
+        count += 1
+    return count
 
 
 def _readable(images: Iterable[Path]) -> Iterator[tuple[str, np.ndarray, Path]]:
@@ -117,7 +151,9 @@ def _label_map(ids: np.ndarray, segments: list[dict[str, Any]]) -> np.ndarray:
     return labels.astype(np.uint8 if table.max() < 256 else np.uint16)
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> None:
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Writes (H, W) or (H, W, 3) uint8 or (H, W) uint16 pixels, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     write_atomically(path, buffer.getvalue())

@@ -119,16 +119,23 @@ def _describe_training_set(cfg: CfgNode, categories: OutputCategories) -> None:
         )
 
 
-def _categories(cfg: CfgNode) -> OutputCategories:
+def read_categories(cfg: CfgNode) -> OutputCategories | None:
+    """The categories that a training left beside the weights or in ``OUTPUT_DIR``, if any."""
     folders = (Path(cfg.MODEL.WEIGHTS).parent, Path(cfg.OUTPUT_DIR))
     for path in (folder / CATEGORIES_FILE for folder in folders):
         if path.is_file():
             return OutputCategories.read(path)
+    return None
+
+
+def _categories(cfg: CfgNode) -> OutputCategories:
+    if (categories := read_categories(cfg)) is not None:
+        return categories
     declare_panoptic_datasets(cfg)
     names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
     if not names or not hasattr(MetadataCatalog.get(names[0]), "thing_dataset_id_to_contiguous_id"):
         raise UserError(
-            f"The classes are unknown: there is neither {folders[-1] / CATEGORIES_FILE} nor a data "
-            f"set {names[:1]}."
+            f"The classes are unknown: there is neither {Path(cfg.OUTPUT_DIR) / CATEGORIES_FILE} "
+            f"nor a data set {names[:1]}."
         )
     return OutputCategories.from_metadata(MetadataCatalog.get(names[0]))

@@ -7,26 +7,17 @@ import math
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from seg_projects.data import declare_panoptic_datasets
-from seg_projects.engine.prediction_files import read_image_rgb
-from seg_projects.engine.predictor import PanopticPredictor
+from seg_projects.data.categories import output_categories
+from seg_projects.engine.report_samples import ground_truth, report_samples
 from seg_projects.errors import UserError
-from seg_projects.evaluation.ground_truth import PanopticGroundTruth
-from seg_projects.evaluation.panoptic_quality import panoptic_counts, panoptic_quality
 from seg_projects.visualization import (
-    Panoptic,
     Report,
-    Sample,
     Table,
     categories_from_coco,
-    panoptic_sample,
     read_metrics,
     write_report,
 )
@@ -44,25 +35,27 @@ def report_run(cfg: CfgNode, *, num_samples: int = 12) -> Path:
         num_samples: how many images of the first test set are shown, evenly spread.
 
     Raises:
-        UserError: the run has not been evaluated, or not on a panoptic data set.
+        UserError: the run has not been evaluated, or not on a data set that a report shows.
     """
     folder = Path(cfg.OUTPUT_DIR)
     figures = folder / "evaluation.json"
     if not figures.is_file():
         raise UserError(f"{folder} holds no evaluation.json: train or evaluate first.")
-    truth = _ground_truth(cfg)
+    truth = ground_truth(cfg)
     results = json.loads(figures.read_text(encoding="utf-8"))
     # With several test sets, the figures are those of each.
     results = results.get(cfg.DATASETS.TEST[0], results)
+    categories = categories_from_coco(output_categories(truth.metadata).records)
+    names = [category.name for category in categories.values()]
     metrics = folder / "metrics.json"
     report = Report(
         title=f"{cfg.MODEL.META_ARCHITECTURE} on {cfg.DATASETS.TEST[0]}",
         summary=f"Trained for {_length(cfg)}.",
         highlights=_highlights(results),
-        tables=_tables(results, truth),
+        tables=_tables(results, names),
         records=read_metrics(metrics) if metrics.is_file() else (),
-        samples=_samples(cfg, truth, num_samples),
-        categories=tuple(categories_from_coco(truth.categories).values()),
+        samples=report_samples(cfg, truth, num_samples),
+        categories=tuple(categories.values()),
         config=_config_summary(cfg),
         environment={
             "torch": torch.__version__,
@@ -72,16 +65,6 @@ def report_run(cfg: CfgNode, *, num_samples: int = 12) -> Path:
         },
     )
     return write_report(folder, report)
-
-
-def _ground_truth(cfg: CfgNode) -> PanopticGroundTruth:
-    declare_panoptic_datasets(cfg)
-    names = list(cfg.DATASETS.TEST)
-    if not names or not MetadataCatalog.get(names[0]).get("panoptic_json"):
-        raise UserError(
-            f"DATASETS.TEST is {names}; the report shows the first one, a panoptic data set."
-        )
-    return PanopticGroundTruth(names[0])
 
 
 def _length(cfg: CfgNode) -> str:
@@ -94,7 +77,7 @@ def _highlights(results: dict[str, dict[str, float]]) -> dict[str, float]:
     return {names.get(key, key.split("/")[-1]): flat[key] for key in MEANS if key in flat}
 
 
-def _tables(results: dict[str, dict[str, float]], truth: PanopticGroundTruth) -> list[Table]:
+def _tables(results: dict[str, dict[str, float]], categories: Sequence[str]) -> list[Table]:
     tables = []
     if panoptic := results.get("panoptic_seg"):
         groups = (("all", ""), ("things", "_th"), ("stuff", "_st"))
@@ -109,60 +92,45 @@ def _tables(results: dict[str, dict[str, float]], truth: PanopticGroundTruth) ->
         rows = [(task, *(values[n] for n in names)) for task, values in instances.items()]
         tables.append(Table(title="Instances", columns=("", *names), rows=rows))
     if semantic := results.get("sem_seg"):
-        names = ["mIoU", "fwIoU", "mACC", "pACC"]
+        names = [n for n in ("mIoU", "mDice", "mBF1", "mACC", "pACC") if n in semantic]
         rows = [[semantic[n] for n in names]]
         tables.append(Table(title="Semantic segmentation", columns=names, rows=rows))
-    return [*tables, _category_table(results, truth.names)]
+    return [*tables, _category_table(results, categories)]
+
+
+# Figures of a category: of which task, their key there, what the column is called.
+CATEGORY_FIGURES = (
+    ("panoptic_seg", "PQ", "PQ"),
+    ("segm", "AP", "mask AP"),
+    ("bbox", "AP", "box AP"),
+    ("sem_seg", "IoU", "IoU"),
+    ("sem_seg", "BF1", "BF1"),
+)
 
 
 def _category_table(results: dict[str, dict[str, float]], names: Sequence[str]) -> Table:
-    """The categories that have any figure; the others are absent from the test set."""
-    kinds = (("panoptic_seg", "PQ"), ("segm", "AP"), ("sem_seg", "IoU"))
-    rows: list[Sequence[Cell]] = []
-    for name in names:
-        figures = [results.get(task, {}).get(f"{key}-{name}", math.nan) for task, key in kinds]
+    """The categories and the figures that occur; others are absent from the test set."""
+    columns, found = ["category"], []
+    for task, key, title in CATEGORY_FIGURES:
+        figures = [results.get(task, {}).get(f"{key}-{name}", math.nan) for name in names]
         if not all(map(math.isnan, figures)):
-            rows.append((name, *figures))
-    return Table(title="By category", columns=("category", "PQ", "mask AP", "IoU"), rows=rows)
-
-
-def _samples(cfg: CfgNode, truth: PanopticGroundTruth, count: int) -> list[Sample]:
-    records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
-    chosen = np.linspace(0, len(records) - 1, min(max(count, 0), len(records))).round().astype(int)
-    predict = PanopticPredictor(cfg)
-    categories = categories_from_coco(truth.categories)
-    return [_sample(records[i], predict, truth, categories) for i in chosen.tolist()]
-
-
-def _sample(
-    record: dict[str, Any],
-    predict: PanopticPredictor,
-    truth: PanopticGroundTruth,
-    categories: dict[int, Any],
-) -> Sample:
-    path = Path(record["file_name"])
-    image = read_image_rgb(path)
-    ids, segments = predict(image)
-    annotation = truth.annotation(record["image_id"])
-    counts = panoptic_counts(annotation.ids, annotation.segments, ids, segments, truth.column)
-    quality = panoptic_quality(counts).pq
-    occurring = quality[~np.isnan(quality)]
-    return panoptic_sample(
-        path.stem,
-        image,
-        ground_truth=Panoptic(annotation.ids, annotation.segments),
-        prediction=Panoptic(ids, segments),
-        categories=categories,
-        # No category in the truth and none predicted: there is nothing to judge.
-        caption=f"PQ {occurring.mean():.1f}" if occurring.size else "",
-    )
+            columns.append(title)
+            found.append(figures)
+    rows: list[Sequence[Cell]] = [
+        (name, *figures)
+        for name, *figures in zip(names, *found, strict=True)
+        if not all(map(math.isnan, figures))
+    ]
+    return Table(title="By category", columns=columns, rows=rows)
 
 
 def _config_summary(cfg: CfgNode) -> dict[str, str]:
+    backbone = cfg.MODEL.BACKBONE.NAME
+    if "resnet" in backbone:
+        backbone += f", depth {cfg.MODEL.RESNETS.DEPTH}, {cfg.MODEL.RESNETS.NORM}"
     return {
         "architecture": cfg.MODEL.META_ARCHITECTURE,
-        "backbone": f"{cfg.MODEL.BACKBONE.NAME}, depth {cfg.MODEL.RESNETS.DEPTH}",
-        "normalisation": cfg.MODEL.RESNETS.NORM,
+        "backbone": backbone,
         "training set": ", ".join(cfg.DATASETS.TRAIN),
         "test set": ", ".join(cfg.DATASETS.TEST),
         "short side": f"{list(cfg.INPUT.MIN_SIZE_TRAIN)}, test {cfg.INPUT.MIN_SIZE_TEST}",

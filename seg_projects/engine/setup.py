@@ -28,12 +28,13 @@ from seg_projects.data import (
     declare_panoptic_datasets,
     declare_semantic_datasets,
 )
-from seg_projects.data.categories import OutputCategories
+from seg_projects.data.categories import output_categories
 from seg_projects.deeplab_config import check_joint_classes, needs_joint_classes
 from seg_projects.errors import UserError
 from seg_projects.evaluation.build import PANOPTIC_TYPES
 
 CATEGORIES_FILE = "categories.json"
+DESCRIBED_TYPES = (*PANOPTIC_TYPES, "label_maps", "instances")
 # What reading and merging a config raises, depending on how it is wrong.
 CONFIG_ERRORS = (
     KeyError,
@@ -206,9 +207,9 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
     metadata = MetadataCatalog.get(
         cfg.DATASETS.TEST[0] if cfg.DATASETS.TEST else cfg.DATASETS.TRAIN[0]
     )
-    if comm.is_main_process() and metadata.get("evaluator_type") in PANOPTIC_TYPES:
+    if comm.is_main_process() and metadata.get("evaluator_type") in DESCRIBED_TYPES:
         # So that the folder is all that a prediction needs.
-        OutputCategories.from_metadata(metadata).write(Path(cfg.OUTPUT_DIR) / CATEGORIES_FILE)
+        output_categories(metadata).write(Path(cfg.OUTPUT_DIR) / CATEGORIES_FILE)
 
 
 def _check_datasets(cfg: CfgNode, *, eval_only: bool) -> None:

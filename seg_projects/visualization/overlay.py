@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import colorsys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -82,7 +82,37 @@ def panoptic_overlay(
     """
     layers = _layer_map(panoptic_ids, [segment["id"] for segment in segments])
     known = [_category(categories, segment["category_id"]) for segment in segments]
-    return _paint(image_rgb, layers, known, alpha=alpha, names=names)
+    return _paint(image_rgb, layers, known, alpha=alpha, names=names, paint_void=_hatch_void)
+
+
+def instance_overlay(
+    image_rgb: Image,
+    ids: Ids,
+    instances: Sequence[Mapping[str, Any]],
+    categories: Mapping[int, Category],
+    *,
+    alpha: float = 0.55,
+    names: bool = True,
+) -> Image:
+    """Like ``panoptic_overlay`` with the image as it is where no instance lies."""
+    layers = _layer_map(ids, [instance["id"] for instance in instances])
+    known = [_category(categories, instance["category_id"]) for instance in instances]
+    return _paint(image_rgb, layers, known, alpha=alpha, names=names, paint_void=_keep_image)
+
+
+def flatten_masks(
+    masks: NDArray[np.bool_], category_ids: Sequence[int]
+) -> tuple[Ids, list[dict[str, int]]]:
+    """Masks that may overlap as one (H, W) map of ids, later ones on top, and their list.
+
+    Args:
+        masks: (R, H, W); the mask i gets the id i + 1.
+        category_ids: Of each mask.
+    """
+    ids = np.zeros(masks.shape[1:], np.int32)
+    for number, mask in enumerate(masks, start=1):
+        ids[mask] = number
+    return ids, [{"id": i, "category_id": c} for i, c in enumerate(category_ids, start=1)]
 
 
 def semantic_overlay(
@@ -103,7 +133,7 @@ def semantic_overlay(
         Category(name=category.name, color=category.color, is_thing=False)
         for category in categories.values()
     ]
-    return _paint(image_rgb, layers, known, alpha=alpha, names=names)
+    return _paint(image_rgb, layers, known, alpha=alpha, names=names, paint_void=_hatch_void)
 
 
 def side_by_side(
@@ -202,8 +232,12 @@ def _paint(
     *,
     alpha: float,
     names: bool,
+    paint_void: Callable[[Image, Image, NDArray[np.bool_]], None],
 ) -> Image:
-    """The overlay of layers 1 to S, which have the given categories, and of void."""
+    """The overlay of layers 1 to S, which have the given categories.
+
+    ``paint_void`` takes the overlay, the image and where no layer is, and paints that.
+    """
     if image_rgb.shape != (*layers.shape, 3):
         raise ValueError(
             f"The image has the shape {image_rgb.shape}, the segmentation {layers.shape}; "
@@ -216,7 +250,7 @@ def _paint(
     blended = image_rgb.astype(np.uint16) * np.uint16(256 - weight)
     blended += (tints.astype(np.uint16) * np.uint16(weight))[layers]
     painted = (blended >> 8).astype(np.uint8)
-    _hatch_void(painted, image_rgb, layers == 0)
+    paint_void(painted, image_rgb, layers == 0)
     edges = _boundaries(layers)
     painted[edges] = _edge_colors(tints)[layers[edges]]
     if names and categories and layers.size:
@@ -230,6 +264,11 @@ def _hatch_void(painted: Image, image_rgb: Image, void: NDArray[np.bool_]) -> No
     grey = image_rgb[rows, columns].mean(axis=1) * 0.35 + 40
     grey += 36.0 * ((rows + columns) % 8 < 2)
     painted[rows, columns] = grey.astype(np.uint8)[:, None]
+
+
+def _keep_image(painted: Image, image_rgb: Image, void: NDArray[np.bool_]) -> None:
+    """Shows the image itself at the void pixels of ``painted``."""
+    painted[void] = image_rgb[void]
 
 
 def _boundaries(layers: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -172,10 +172,10 @@ def _legend(categories: Sequence[Category]) -> str:
     if not categories:
         return ""
     entries = "".join(f"<li>{_swatch(c.color)}{escape(c.name)}</li>" for c in categories)
-    return (
-        f'<ul class="legend" aria-label="Colours of the categories">{entries}'
-        '<li><i class="swatch void"></i>void</li></ul>'
-    )
+    # Between instances there is the image itself.
+    if not all(c.is_thing for c in categories):
+        entries += '<li><i class="swatch void"></i>void</li>'
+    return f'<ul class="legend" aria-label="Colours of the categories">{entries}</ul>'
 
 
 def _sample(sample: Sample) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,9 @@ from seg_projects.visualization.overlay import (
     Image,
     double_ids,
     double_image,
+    instance_overlay,
     panoptic_overlay,
+    semantic_overlay,
 )
 
 _LARGEST_SIDE = 800
@@ -58,16 +60,67 @@ def panoptic_sample(
         categories: By the category ids that both segmentations use.
         caption: One short line.
     """
+
+    def paint(image: Image, panoptic: Panoptic, ids: Ids) -> Image:
+        return panoptic_overlay(image, ids, panoptic.segments, categories)
+
+    return _sample(name, image_rgb, ground_truth, prediction, paint, caption)
+
+
+def instance_sample(
+    name: str,
+    image_rgb: Image,
+    *,
+    ground_truth: Panoptic | None = None,
+    prediction: Panoptic,
+    categories: Mapping[int, Category],
+    caption: str = "",
+) -> Sample:
+    """Like :func:`panoptic_sample` for instances: what lies between them is the image itself."""
+
+    def paint(image: Image, instances: Panoptic, ids: Ids) -> Image:
+        return instance_overlay(image, ids, instances.segments, categories)
+
+    return _sample(name, image_rgb, ground_truth, prediction, paint, caption)
+
+
+def semantic_sample(
+    name: str,
+    image_rgb: Image,
+    *,
+    ground_truth: Ids | None = None,
+    prediction: Ids,
+    categories: Mapping[int, Category],
+    caption: str = "",
+) -> Sample:
+    """Like :func:`panoptic_sample` for (H, W) maps of class labels, the keys of ``categories``."""
+
+    def paint(image: Image, _: Panoptic, labels: Ids) -> Image:
+        return semantic_overlay(image, labels, categories)
+
+    truth = None if ground_truth is None else Panoptic(ground_truth, ())
+    return _sample(name, image_rgb, truth, Panoptic(prediction, ()), paint, caption)
+
+
+def _sample(
+    name: str,
+    image_rgb: Image,
+    ground_truth: Panoptic | None,
+    prediction: Panoptic,
+    paint: Callable[[Image, Panoptic, Ids], Image],
+    caption: str,
+) -> Sample:
+    """``paint`` takes the enlarged image, a segmentation and its enlarged ids."""
     doublings = 0
     while max(image_rgb.shape[:2]) * 2 <= _LARGEST_SIDE:
         image_rgb = double_image(image_rgb)
         doublings += 1
 
-    def painted(panoptic: Panoptic) -> Image:
-        ids = panoptic.ids
+    def painted(segmentation: Panoptic) -> Image:
+        ids = segmentation.ids
         for _ in range(doublings):
             ids = double_ids(ids)
-        return panoptic_overlay(image_rgb, ids, panoptic.segments, categories)
+        return paint(image_rgb, segmentation, ids)
 
     return Sample(
         name=name,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from detectron2.data import MetadataCatalog
+from detectron2.data import Metadata, MetadataCatalog
 from seg_projects.data import register_panoptic
-from seg_projects.data.categories import OutputCategories
+from seg_projects.data.categories import OutputCategories, output_categories
 from seg_projects.errors import UserError
 
 CATEGORIES = OutputCategories(
@@ -79,3 +79,27 @@ def test_file_of_something_else_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=r"categories\.json is no file of categories"):
         OutputCategories.read(path)
+
+
+def test_classes_of_label_maps_are_their_own_ids() -> None:
+    metadata = Metadata(name="maps", stuff_classes=["sky", "road"], stuff_colors=[[1, 2, 3]] * 2)
+    categories = output_categories(metadata)
+    assert [(r["id"], r["name"], r["isthing"]) for r in categories.records] == [
+        (0, "sky", 0),
+        (1, "road", 0),
+    ]
+    assert (categories.thing_ids, categories.stuff_ids) == ({}, {0: 0, 1: 1})
+
+
+def test_instances_have_the_ids_of_their_file_or_from_1() -> None:
+    metadata = Metadata(name="things", thing_classes=["fig", "nut"])
+    assert output_categories(metadata).thing_ids == {1: 0, 2: 1}
+    metadata.thing_dataset_id_to_contiguous_id = {5: 0, 9: 1}
+    categories = output_categories(metadata)
+    assert [r["id"] for r in categories.records] == [5, 9]
+    assert categories.stuff_ids == {}
+
+
+def test_a_data_set_without_classes_is_named() -> None:
+    with pytest.raises(UserError, match="'bare' has neither thing_classes nor stuff_classes"):
+        output_categories(Metadata(name="bare"))

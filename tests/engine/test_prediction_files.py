@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,12 @@ from PIL import Image
 
 from seg_projects.data.categories import OutputCategories
 from seg_projects.data.panoptic_ids import read_panoptic_ids
-from seg_projects.engine.prediction_files import find_images, read_image_rgb, write_predictions
+from seg_projects.engine.prediction_files import (
+    PanopticFiles,
+    find_images,
+    read_image_rgb,
+    write_predictions,
+)
 from seg_projects.engine.predictor import PanopticPrediction
 from seg_projects.errors import UserError
 
@@ -27,6 +33,13 @@ def _categories(thing_id: int = 3) -> OutputCategories:
         thing_ids={thing_id: 0},
         stuff_ids={0: 0, 500: 1},
     )
+
+
+def _write(images: Any, predict: Any, output: Path) -> int:
+    files = PanopticFiles(output, _categories())
+    count = write_predictions(images, predict, files)
+    files.finish()
+    return count
 
 
 def _left_cat(image: np.ndarray) -> PanopticPrediction:
@@ -118,9 +131,7 @@ def test_image_too_large_to_be_one_is_named(
 
 def test_files_of_an_image_agree(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert (
-        write_predictions([_two_colours(tmp_path / "a.png")], _left_cat, _categories(), output) == 1
-    )
+    assert _write([_two_colours(tmp_path / "a.png")], _left_cat, output) == 1
     content = json.loads((output / "panoptic.json").read_text())
     assert content["images"] == [{"id": 1, "file_name": "a.png", "height": 4, "width": 8}]
     assert content["categories"] == _categories().records
@@ -143,7 +154,7 @@ def test_category_ids_beyond_a_byte_have_16_bits(tmp_path: Path) -> None:
             ids, [{"id": 1, "category_id": 500, "isthing": False, "area": ids.size}]
         )
 
-    write_predictions([_two_colours(tmp_path / "a.png")], sky, _categories(), tmp_path)
+    _write([_two_colours(tmp_path / "a.png")], sky, tmp_path)
     labels = np.asarray(Image.open(tmp_path / "labels" / "a.png"))
     np.testing.assert_array_equal(labels, np.full((4, 8), 500))
 
@@ -152,7 +163,7 @@ def test_image_in_which_nothing_is_found_is_all_void(tmp_path: Path) -> None:
     def nothing(image: np.ndarray) -> PanopticPrediction:
         return PanopticPrediction(np.zeros(image.shape[:2], np.int32), [])
 
-    write_predictions([_two_colours(tmp_path / "a.png")], nothing, _categories(), tmp_path)
+    _write([_two_colours(tmp_path / "a.png")], nothing, tmp_path)
     (annotation,) = json.loads((tmp_path / "panoptic.json").read_text())["annotations"]
     assert annotation["segments_info"] == []
     assert not np.asarray(Image.open(tmp_path / "labels" / "a.png")).any()
@@ -162,7 +173,7 @@ def test_names_that_collide_get_names_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     paths = [_two_colours(tmp_path / name) for name in ("a.png", "a.bmp", "a-2.png", "b/a.png")]
     output = tmp_path / "out"
-    assert write_predictions(paths, _left_cat, _categories(), output) == 4
+    assert _write(paths, _left_cat, output) == 4
     written = json.loads((output / "panoptic.json").read_text())
     names = [annotation["file_name"] for annotation in written["annotations"]]
     assert names == ["a.png", "a-2.png", "a-2-2.png", "a-3.png"]
@@ -176,7 +187,7 @@ def test_unreadable_image_is_skipped_with_a_warning(
     broken = tmp_path / "broken.png"
     broken.write_text("no image")
     images = [broken, _two_colours(tmp_path / "a.png")]
-    assert write_predictions(images, _left_cat, _categories(), tmp_path / "out") == 1
+    assert _write(images, _left_cat, tmp_path / "out") == 1
     (warning,) = our_warnings
     assert warning.startswith(f"Skipped: The image {broken} cannot be read")
     (image,) = json.loads((tmp_path / "out" / "panoptic.json").read_text())["images"]

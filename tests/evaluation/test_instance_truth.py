@@ -62,7 +62,7 @@ def _all_found() -> dict[str, Instances]:
     return {"instances": found}
 
 
-def _evaluate(max_detections: int) -> dict[str, Any]:
+def _evaluate(max_detections: int) -> Any:
     evaluator = build_evaluator(NAME, "unused", max_detections=max_detections)
     evaluator.reset()
     evaluator.process([{"image_id": 0}], [_all_found()])

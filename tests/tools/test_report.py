@@ -61,12 +61,12 @@ def test_run_without_evaluation_is_a_mistake(
 
 
 @pytest.mark.parametrize("names", ["()", "('coco_2017_val',)", "('absent',)"])
-def test_data_set_without_panoptic_truth_is_a_mistake(
+def test_data_set_that_no_report_shows_is_a_mistake(
     run_copy: Path, capsys: pytest.CaptureFixture[str], names: str
 ) -> None:
     overrides = ("OUTPUT_DIR", run_copy, "DATASETS.TEST", names)
     assert _report("--config-file", run_copy / "config.yaml", *overrides) == 2
-    assert "the report shows the first one, a panoptic data set" in capsys.readouterr().err
+    assert "the report shows the first one, which the config declares" in capsys.readouterr().err
 
 
 def test_missing_weights_are_a_mistake(run_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

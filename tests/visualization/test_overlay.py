@@ -10,6 +10,8 @@ from seg_projects.visualization.overlay import (
     categories_from_coco,
     double_ids,
     double_image,
+    flatten_masks,
+    instance_overlay,
     panoptic_overlay,
     semantic_overlay,
     side_by_side,
@@ -186,3 +188,22 @@ def test_coco_categories_without_colour_get_distinct_ones() -> None:
     assert len({category.color for category in categories.values()}) == 21
     assert categories[1] == Category(name="0", color=(1, 2, 3), is_thing=False)
     assert categories[5].is_thing
+
+
+def test_the_image_shows_between_instances() -> None:
+    image = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
+    masks = np.zeros((2, 2, 4), bool)
+    masks[0, :, :2] = masks[1, :, 1:3] = True
+    ids, instances = flatten_masks(masks, [7, 7])
+    # The later mask lies on top.
+    assert ids.tolist() == [[1, 2, 2, 0]] * 2
+    categories = {7: Category(name="nut", color=(200, 0, 0), is_thing=True)}
+    overlay = instance_overlay(image, ids, instances, categories, names=False)
+    np.testing.assert_array_equal(overlay[:, 3], image[:, 3])
+    assert (overlay[:, :2] != image[:, :2]).any(axis=2).all()
+
+
+def test_no_masks_are_the_image_itself() -> None:
+    image = np.full((2, 3, 3), 90, np.uint8)
+    ids, instances = flatten_masks(np.zeros((0, 2, 3), bool), [])
+    np.testing.assert_array_equal(instance_overlay(image, ids, instances, {}), image)

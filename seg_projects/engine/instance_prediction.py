@@ -1,0 +1,149 @@
+"""A trained detector on images of one's own, and what of it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import DefaultPredictor
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from detectron2.structures import Instances
+from seg_projects.data import declare_instance_datasets, declare_instance_masks
+from seg_projects.data.categories import OutputCategories, output_categories
+from seg_projects.engine.prediction_files import write_png
+from seg_projects.engine.predictor import read_categories
+from seg_projects.errors import UserError
+from seg_projects.files import write_json
+from seg_projects.visualization.overlay import (
+    categories_from_coco,
+    flatten_masks,
+    instance_overlay,
+)
+from seg_projects.visualization.samples import Panoptic
+
+# Of the detections that are painted; a file holds all that the model gives.
+PAINTED_SCORE = 0.5
+
+
+class InstancePredictor:
+    """Loads what a config and its weights say, once; then called with images."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        """Takes a config whose weights exist; see :func:`find_weights`.
+
+        Raises:
+            UserError: the classes are unknown, or not as many as the model has.
+        """
+        self.categories = _find_categories(cfg)
+        count = cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        if count != len(self.categories.records):
+            raise UserError(
+                f"MODEL.ROI_HEADS.NUM_CLASSES is {count}, but the model's categories are "
+                f"{len(self.categories.records)}."
+            )
+        self._predictor = DefaultPredictor(cfg)
+
+    def __call__(self, image_rgb: np.ndarray) -> Instances:
+        """The detections, on the CPU, in an (H, W, 3) uint8 RGB image of any size."""
+        return self._predictor(np.ascontiguousarray(image_rgb[:, :, ::-1]))["instances"].to("cpu")
+
+
+def _find_categories(cfg: CfgNode) -> OutputCategories:
+    if (categories := read_categories(cfg)) is not None:
+        return categories
+    declare_instance_datasets(cfg)
+    declare_instance_masks(cfg)
+    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    if names and names[0] in DatasetCatalog.list():
+        metadata = MetadataCatalog.get(names[0])
+        if not hasattr(metadata, "thing_classes"):
+            # Detectron2 reads the classes of a COCO file with its records.
+            DatasetCatalog.get(names[0])
+        return output_categories(metadata)
+    raise UserError(
+        f"The classes are unknown: neither {cfg.OUTPUT_DIR} nor a data set {names[:1]} names them."
+    )
+
+
+def painted_instances(instances: Instances, categories: OutputCategories) -> Panoptic:
+    """The detections from ``PAINTED_SCORE`` on in one map of ids, the best ones on top."""
+    chosen = instances[instances.scores >= PAINTED_SCORE]
+    chosen = chosen[chosen.scores.argsort()]
+    ids = {label: category for category, label in categories.thing_ids.items()}
+    category_ids = [ids[label] for label in chosen.pred_classes.tolist()]
+    return Panoptic(*flatten_masks(_masks(chosen), category_ids))
+
+
+def _masks(instances: Instances) -> np.ndarray:
+    """(R, H, W) bool; boxes stand for masks where the model has none."""
+    if instances.has("pred_masks"):
+        return instances.pred_masks.numpy()
+    masks = np.zeros((len(instances), *instances.image_size), dtype=bool)
+    corners = instances.pred_boxes.tensor.round().int().tolist()
+    for mask, (left, top, right, bottom) in zip(masks, corners, strict=True):
+        mask[top:bottom, left:right] = True
+    return masks
+
+
+class InstanceFiles:
+    """``overlays/NAME.png`` to look at; ``instances.json``, COCO instances with a ``score`` each.
+
+    Detections below a score of 0.5 are in the JSON alone.
+    """
+
+    def __init__(self, output_dir: Path, categories: OutputCategories) -> None:
+        self.output_dir = output_dir
+        self.categories = categories
+        self._colours = categories_from_coco(categories.records)
+        self._ids = {label: category for category, label in categories.thing_ids.items()}
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, name: str, path: Path, image: np.ndarray, prediction: Instances) -> str:
+        """Writes the files of one image; returns what was found, in words."""
+        overlay = instance_overlay(
+            image, *painted_instances(prediction, self.categories), self._colours
+        )
+        write_png(self.output_dir / "overlays" / f"{name}.png", overlay)
+        number = len(self._images) + 1
+        height, width = prediction.image_size
+        self._images.append(
+            {"id": number, "file_name": path.name, "height": height, "width": width}
+        )
+        for row in instances_to_coco_json(prediction, number):
+            annotation = {
+                "id": len(self._annotations) + 1,
+                **row,
+                "category_id": self._ids[row["category_id"]],
+                "area": _area(row),
+                "iscrowd": 0,
+            }
+            self._annotations.append(annotation)
+        above = int((prediction.scores >= PAINTED_SCORE).sum())
+        return (
+            f"{len(prediction)} instances, {above} of them with a score of {PAINTED_SCORE} or more"
+        )
+
+    def finish(self) -> str:
+        """Writes what concerns all images; returns the names of files and folders."""
+        records = [{"id": r["id"], "name": r["name"]} for r in self.categories.records]
+        content = {
+            "images": self._images,
+            "annotations": self._annotations,
+            "categories": records,
+        }
+        write_json(self.output_dir / "instances.json", content)
+        return "overlays, instances.json"
+
+
+def _area(row: dict[str, Any]) -> float:
+    """Pixels of the mask, or of the box where there is none."""
+    if "segmentation" not in row:
+        return row["bbox"][2] * row["bbox"][3]
+    from pycocotools import mask as coco_mask
+
+    return float(coco_mask.area(row["segmentation"]))

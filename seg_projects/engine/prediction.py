@@ -1,0 +1,44 @@
+"""The prediction that fits a model: panoptic, semantic or instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from detectron2.config import CfgNode
+from seg_projects.engine.instance_prediction import InstanceFiles, InstancePredictor
+from seg_projects.engine.prediction_files import PanopticFiles, PredictionFiles
+from seg_projects.engine.predictor import PanopticPredictor
+from seg_projects.engine.semantic_prediction import SemanticFiles, SemanticPredictor
+
+Kind = Literal["panoptic", "semantic", "instances"]
+
+
+def prediction_kind(cfg: CfgNode) -> Kind:
+    """What the model gives, by the name of its meta-architecture."""
+    name = cfg.MODEL.META_ARCHITECTURE
+    if "Panoptic" in name:
+        return "panoptic"
+    return "semantic" if "Semantic" in name else "instances"
+
+
+def build_prediction(
+    cfg: CfgNode, output_dir: Path
+) -> tuple[Callable[[np.ndarray], Any], PredictionFiles]:
+    """The model as a function of an RGB image, and what writes its predictions.
+
+    Raises:
+        UserError: the model's categories are unknown, or not as many as it has classes.
+    """
+    kind = prediction_kind(cfg)
+    if kind == "panoptic":
+        panoptic = PanopticPredictor(cfg)
+        return panoptic, PanopticFiles(output_dir, panoptic.categories)
+    if kind == "semantic":
+        semantic = SemanticPredictor(cfg)
+        return semantic, SemanticFiles(output_dir, semantic.categories)
+    instances = InstancePredictor(cfg)
+    return instances, InstanceFiles(output_dir, instances.categories)

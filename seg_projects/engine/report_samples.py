@@ -1,0 +1,162 @@
+"""What a report shows of the images of a test set: the truth beside the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from seg_projects.data import (
+    declare_instance_datasets,
+    declare_panoptic_datasets,
+    declare_semantic_datasets,
+)
+from seg_projects.data.categories import OutputCategories, output_categories
+from seg_projects.engine.instance_prediction import (
+    PAINTED_SCORE,
+    InstancePredictor,
+    painted_instances,
+)
+from seg_projects.engine.prediction_files import read_image_rgb
+from seg_projects.engine.predictor import PanopticPredictor
+from seg_projects.engine.semantic_prediction import SemanticPredictor
+from seg_projects.errors import UserError
+from seg_projects.evaluation.confusion import class_counts, confusion_matrix, mean_scores
+from seg_projects.evaluation.ground_truth import PanopticGroundTruth
+from seg_projects.evaluation.instance_truth import InstanceGroundTruth
+from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
+from seg_projects.evaluation.panoptic_quality import panoptic_counts, panoptic_quality
+from seg_projects.visualization import (
+    Panoptic,
+    Sample,
+    categories_from_coco,
+    flatten_masks,
+    instance_sample,
+    panoptic_sample,
+    semantic_sample,
+)
+
+Truth = PanopticGroundTruth | LabelMapGroundTruth | InstanceGroundTruth
+TRUTHS: dict[str, type[Truth]] = {
+    "panoptic": PanopticGroundTruth,
+    "label_maps": LabelMapGroundTruth,
+    "instances": InstanceGroundTruth,
+}
+
+
+def report_samples(cfg: CfgNode, truth: Truth, count: int) -> list[Sample]:
+    """``count`` images of the first test set, evenly spread, as the weights of ``cfg`` see them."""
+    records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
+    chosen = np.linspace(0, len(records) - 1, min(max(count, 0), len(records))).round().astype(int)
+    if not chosen.size:
+        return []
+    show = _sampler(cfg, truth)
+    return [show(records[i], read_image_rgb(Path(records[i]["file_name"]))) for i in chosen]
+
+
+def _sampler(cfg: CfgNode, truth: Truth) -> Callable[[dict[str, Any], np.ndarray], Sample]:
+    """What makes a sample of a record and its image."""
+    if isinstance(truth, PanopticGroundTruth):
+        return _panoptic_sampler(PanopticPredictor(cfg), truth)
+    categories = output_categories(truth.metadata)
+    if isinstance(truth, LabelMapGroundTruth):
+        return _semantic_sampler(SemanticPredictor(cfg), truth, categories)
+    return _instance_sampler(InstancePredictor(cfg), truth, categories)
+
+
+def _panoptic_sampler(
+    predict: PanopticPredictor, truth: PanopticGroundTruth
+) -> Callable[[dict[str, Any], np.ndarray], Sample]:
+    categories = categories_from_coco(truth.categories)
+
+    def sample(record: dict[str, Any], image: np.ndarray) -> Sample:
+        ids, segments = predict(image)
+        annotation = truth.annotation(record["image_id"])
+        counts = panoptic_counts(annotation.ids, annotation.segments, ids, segments, truth.column)
+        quality = panoptic_quality(counts).pq
+        occurring = quality[~np.isnan(quality)]
+        return panoptic_sample(
+            Path(record["file_name"]).stem,
+            image,
+            ground_truth=Panoptic(annotation.ids, annotation.segments),
+            prediction=Panoptic(ids, segments),
+            categories=categories,
+            # No category in the truth and none predicted: there is nothing to judge.
+            caption=f"PQ {occurring.mean():.1f}" if occurring.size else "",
+        )
+
+    return sample
+
+
+def _semantic_sampler(
+    predict: SemanticPredictor, truth: LabelMapGroundTruth, known: OutputCategories
+) -> Callable[[dict[str, Any], np.ndarray], Sample]:
+    categories = categories_from_coco(known.records)
+
+    def sample(record: dict[str, Any], image: np.ndarray) -> Sample:
+        labels = truth.labels(record["image_id"])
+        predicted = predict(image)
+        scores = mean_scores(class_counts(confusion_matrix(labels, predicted, len(categories))))
+        return semantic_sample(
+            Path(record["file_name"]).stem,
+            image,
+            ground_truth=labels,
+            prediction=predicted,
+            categories=categories,
+            caption=f"mIoU {scores['mIoU']:.1f}, {scores['pACC']:.1f} % of the pixels",
+        )
+
+    return sample
+
+
+def _instance_sampler(
+    predict: InstancePredictor, truth: InstanceGroundTruth, known: OutputCategories
+) -> Callable[[dict[str, Any], np.ndarray], Sample]:
+    from pycocotools import mask as coco_mask
+
+    categories = categories_from_coco(known.records)
+
+    def sample(record: dict[str, Any], image: np.ndarray) -> Sample:
+        rows = truth.instance_annotations(record["image_id"])
+        rows = sorted(rows, key=lambda row: -row["area"])
+        masks = [coco_mask.decode(row["segmentation"]).astype(bool) for row in rows]
+        category_ids = [row["category_id"] for row in rows]
+        found = predict(image)
+        return instance_sample(
+            Path(record["file_name"]).stem,
+            image,
+            ground_truth=Panoptic(*flatten_masks(_stack(masks, image), category_ids)),
+            prediction=painted_instances(found, predict.categories),
+            categories=categories,
+            caption=f"{len(rows)} objects, {int((found.scores >= PAINTED_SCORE).sum())} found "
+            f"with a score of at least {PAINTED_SCORE}",
+        )
+
+    return sample
+
+
+def _stack(masks: list[np.ndarray], image: np.ndarray) -> np.ndarray:
+    return np.stack(masks) if masks else np.zeros((0, *image.shape[:2]), dtype=bool)
+
+
+def ground_truth(cfg: CfgNode) -> Truth:
+    """The truth of the first test set; data sets of the config are declared.
+
+    Raises:
+        UserError: there is none, or it is of a kind that a report does not show.
+    """
+    declare_panoptic_datasets(cfg)
+    declare_semantic_datasets(cfg)
+    declare_instance_datasets(cfg)
+    names = list(cfg.DATASETS.TEST)
+    kind = MetadataCatalog.get(names[0]).get("evaluator_type") if names else None
+    if kind not in TRUTHS or names[0] not in DatasetCatalog.list():
+        raise UserError(
+            f"DATASETS.TEST is {names}; the report shows the first one, which the config declares "
+            "under DATASETS.PANOPTIC, SEMANTIC or INSTANCES."
+        )
+    return TRUTHS[kind](names[0])

@@ -1,0 +1,81 @@
+"""A trained semantic model on images of one's own, and what of it is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.engine import DefaultPredictor
+from seg_projects.data import declare_semantic_datasets
+from seg_projects.data.categories import OutputCategories, output_categories
+from seg_projects.engine.prediction_files import write_png
+from seg_projects.engine.predictor import read_categories
+from seg_projects.errors import UserError
+from seg_projects.files import write_atomically
+from seg_projects.visualization.overlay import categories_from_coco, semantic_overlay
+
+
+class SemanticPredictor:
+    """Loads what a config and its weights say, once; then called with images."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        """Takes a config whose weights exist; see :func:`find_weights`.
+
+        Raises:
+            UserError: the classes are unknown, or not as many as the model has.
+        """
+        self.categories = _find_categories(cfg)
+        count = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
+        if count != len(self.categories.records):
+            raise UserError(
+                f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {count}, but the model's categories are "
+                f"{len(self.categories.records)}."
+            )
+        self._predictor = DefaultPredictor(cfg)
+
+    def __call__(self, image_rgb: np.ndarray) -> np.ndarray:
+        """The class (H, W) of each pixel of an (H, W, 3) uint8 RGB image of any size."""
+        scores = self._predictor(np.ascontiguousarray(image_rgb[:, :, ::-1]))["sem_seg"]
+        labels = scores.argmax(dim=0).cpu().numpy()
+        return labels.astype(np.uint8 if len(self.categories.records) <= 256 else np.uint16)
+
+
+def _find_categories(cfg: CfgNode) -> OutputCategories:
+    if (categories := read_categories(cfg)) is not None:
+        return categories
+    declare_semantic_datasets(cfg)
+    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
+    if not names or not hasattr(MetadataCatalog.get(names[0]), "stuff_classes"):
+        raise UserError(
+            f"The classes are unknown: neither {cfg.OUTPUT_DIR} nor a data set {names[:1]} "
+            "names them."
+        )
+    return output_categories(MetadataCatalog.get(names[0]))
+
+
+class SemanticFiles:
+    """``overlays/NAME.png`` to look at, ``labels/NAME.png`` the class of each pixel, from 0.
+
+    ``classes.txt`` holds the names of the classes, a line each.
+    """
+
+    def __init__(self, output_dir: Path, categories: OutputCategories) -> None:
+        self.output_dir = output_dir
+        self.categories = categories
+        self._colours = categories_from_coco(categories.records)
+
+    def add(self, name: str, path: Path, image: np.ndarray, prediction: np.ndarray) -> str:
+        """Writes the files of one image; returns what was found, in words."""
+        overlay = semantic_overlay(image, prediction, self._colours)
+        write_png(self.output_dir / "overlays" / f"{name}.png", overlay)
+        write_png(self.output_dir / "labels" / f"{name}.png", prediction)
+        return f"{len(np.unique(prediction))} classes"
+
+    def finish(self) -> str:
+        """Writes what concerns all images; returns the names of files and folders."""
+        names = "".join(f"{record['name']}\n" for record in self.categories.records)
+        write_atomically(self.output_dir / "classes.txt", names.encode())
+        return "overlays, labels, classes.txt"
