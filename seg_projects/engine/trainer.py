@@ -12,6 +12,7 @@ from torch import nn
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import DatasetEvaluator
+from detectron2.modeling import build_backbone
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -21,6 +22,7 @@ from seg_projects.data.loading import (
     mapper_class,
     train_mapper_class,
 )
+from seg_projects.engine.model_checks import check_features, check_names, check_sizes
 from seg_projects.engine.poly_lr import WarmupPolyLR
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
@@ -29,6 +31,27 @@ from seg_projects.files import write_json
 
 class SegTrainer(DefaultTrainer):
     """Trains and evaluates what the config names, panoptic data sets of ours included."""
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The model of ``cfg``.
+
+        Raises:
+            UserError: a name in ``MODEL`` is not known, the backbone does not give a feature map,
+                or images are smaller than its stride.
+        """
+        check_names(cfg)
+        try:
+            model = super().build_model(cfg)
+        except (KeyError, AssertionError):
+            # Perhaps because of a feature map that there is not.
+            check_features(cfg, build_backbone(cfg).output_shape())
+            raise
+        shapes = model.backbone.output_shape()
+        # Some heads leave out a map that they do not find.
+        check_features(cfg, shapes)
+        check_sizes(cfg, shapes)
+        return model
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -78,7 +79,9 @@ def _parse_entry(entry: Any) -> WeightedLoss:
         raise UserError(f"{KEY} has {entry!r}: an entry is [name, weight] or [name, weight, {{}}].")
     name, weight, options = entry if len(entry) == 3 else (*entry, {})
     if name not in LOSSES:
-        raise UserError(f"{KEY} has the unknown loss {name!r}; known: {', '.join(LOSSES)}.")
+        near = difflib.get_close_matches(str(name), LOSSES, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(f"{KEY} has the unknown loss {name!r}; known: {', '.join(LOSSES)}.{hint}")
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
         raise UserError(f"{KEY}: the weight of {name} is {weight!r}; it has to be positive.")
     if not math.isfinite(weight):

@@ -1,0 +1,134 @@
+"""What a config can get wrong about its network, named before the first iteration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import (
+    BACKBONE_REGISTRY,
+    META_ARCH_REGISTRY,
+    ROI_HEADS_REGISTRY,
+    SEM_SEG_HEADS_REGISTRY,
+)
+from seg_projects.errors import UserError
+
+# What ``get_norm`` takes; "" is none.
+NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
+
+
+def has_semantic_head(cfg: CfgNode) -> bool:
+    """Whether the meta-architecture classifies pixels."""
+    return any(part in cfg.MODEL.META_ARCHITECTURE for part in ("Semantic", "Panoptic"))
+
+
+def has_region_heads(cfg: CfgNode) -> bool:
+    """Whether the meta-architecture looks at boxes."""
+    return any(part in cfg.MODEL.META_ARCHITECTURE for part in ("RCNN", "PanopticFPN"))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question that names the known word nearest to ``name``; "" where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def check_names(cfg: CfgNode) -> None:
+    """Checks the names of parts and of normalisations, and what an FPN takes of its ResNet.
+
+    Raises:
+        UserError: one is not known; the nearest one that is, is named.
+    """
+    parts = {
+        "MODEL.META_ARCHITECTURE": (cfg.MODEL.META_ARCHITECTURE, META_ARCH_REGISTRY),
+        "MODEL.BACKBONE.NAME": (cfg.MODEL.BACKBONE.NAME, BACKBONE_REGISTRY),
+    }
+    if has_semantic_head(cfg):
+        parts["MODEL.SEM_SEG_HEAD.NAME"] = (cfg.MODEL.SEM_SEG_HEAD.NAME, SEM_SEG_HEADS_REGISTRY)
+    if has_region_heads(cfg):
+        parts["MODEL.ROI_HEADS.NAME"] = (cfg.MODEL.ROI_HEADS.NAME, ROI_HEADS_REGISTRY)
+    for key, (name, registry) in parts.items():
+        if name not in registry:
+            hint = nearest(name, (known for known, _ in registry))
+            raise UserError(
+                f"{key} is {name!r}, which is not registered.{hint} Of your own, the module that "
+                "registers it is named with --import."
+            )
+    for key, norm in _norms(cfg.MODEL, "MODEL"):
+        if norm not in NORMS:
+            raise UserError(
+                f"{key} is {norm!r}; known: {', '.join(filter(None, NORMS))}, and '' for none."
+                f"{nearest(norm, NORMS)}"
+            )
+    if cfg.MODEL.BACKBONE.NAME == "build_resnet_fpn_backbone":
+        _check_each(
+            "MODEL.FPN.IN_FEATURES",
+            cfg.MODEL.FPN.IN_FEATURES,
+            cfg.MODEL.RESNETS.OUT_FEATURES,
+            f"MODEL.RESNETS.OUT_FEATURES has {', '.join(cfg.MODEL.RESNETS.OUT_FEATURES)}",
+        )
+
+
+def _norms(node: CfgNode, prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from _norms(value, f"{prefix}.{key}")
+        elif key == "NORM" and isinstance(value, str):
+            yield f"{prefix}.{key}", value
+
+
+def _check_each(key: str, names: Iterable[str], known: Iterable[str], given: str) -> None:
+    for name in names:
+        if name not in known:
+            raise UserError(f"{key} has {name!r}, but {given}.")
+
+
+def check_features(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
+    """Checks that the heads use feature maps that there are.
+
+    Args:
+        cfg: the config.
+        shapes: what the backbone gives.
+
+    Raises:
+        UserError: a name is none of them; those that there are, are named with their strides.
+    """
+    keys = {}
+    if has_semantic_head(cfg):
+        keys["MODEL.SEM_SEG_HEAD.IN_FEATURES"] = cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES
+    if has_region_heads(cfg):
+        keys["MODEL.RPN.IN_FEATURES"] = cfg.MODEL.RPN.IN_FEATURES
+        keys["MODEL.ROI_HEADS.IN_FEATURES"] = cfg.MODEL.ROI_HEADS.IN_FEATURES
+    if "PanopticDeepLab" in cfg.MODEL.META_ARCHITECTURE:
+        keys["MODEL.INS_EMBED_HEAD.IN_FEATURES"] = cfg.MODEL.INS_EMBED_HEAD.IN_FEATURES
+    listed = ", ".join(f"{name} (stride {shape.stride})" for name, shape in shapes.items())
+    for key, names in keys.items():
+        _check_each(key, names, shapes, f"the backbone gives {listed}")
+
+
+def check_sizes(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
+    """Checks that images are not smaller than the coarsest cell of the backbone's maps.
+
+    Raises:
+        UserError: a size is; 0, for images as they are, is not checked.
+    """
+    name, stride = max(
+        ((name, shape.stride or 1) for name, shape in shapes.items()), key=lambda item: item[1]
+    )
+    node = cfg.INPUT
+    sizes = {
+        "INPUT.MIN_SIZE_TRAIN": tuple(node.MIN_SIZE_TRAIN),
+        "INPUT.MIN_SIZE_TEST": (node.MIN_SIZE_TEST,),
+        "INPUT.CROP.SIZE": tuple(node.CROP.SIZE)
+        if node.CROP.ENABLED and node.CROP.TYPE == "absolute"
+        else (),
+        "TEST.AUG.MIN_SIZES": tuple(cfg.TEST.AUG.MIN_SIZES) if cfg.TEST.AUG.ENABLED else (),
+    }
+    for key, values in sizes.items():
+        if small := [value for value in values if 0 < value < stride]:
+            raise UserError(
+                f"{key} has {small[0]} pixels, smaller than {stride}, the stride of the backbone's "
+                f"map {name}: take {stride} or more."
+            )
