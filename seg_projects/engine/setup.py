@@ -194,11 +194,7 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
         # Weights of classes that never occur have vanishing gradients, and arithmetic on denormal
         # numbers made an iteration five times slower. Threads inherit it, hence before the first.
         torch.set_flush_denormal(True)
-    declare_panoptic_datasets(cfg)
-    declare_semantic_datasets(cfg)
-    declare_instance_masks(cfg)
-    declare_instance_datasets(cfg)
-    _check_datasets(cfg, eval_only=args.eval_only)
+    declare_datasets(cfg, eval_only=args.eval_only)
     _check_weights(cfg, eval_only=args.eval_only, resume=args.resume)
     _check_output_dir(Path(cfg.OUTPUT_DIR))
     cfg.freeze()
@@ -210,6 +206,19 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
     if comm.is_main_process() and metadata.get("evaluator_type") in DESCRIBED_TYPES:
         # So that the folder is all that a prediction needs.
         output_categories(metadata).write(Path(cfg.OUTPUT_DIR) / CATEGORIES_FILE)
+
+
+def declare_datasets(cfg: CfgNode, *, eval_only: bool = False) -> None:
+    """Registers the data sets that ``cfg`` declares and checks those that it names.
+
+    Raises:
+        UserError: a data set is missing or not registered, or class counts disagree.
+    """
+    declare_panoptic_datasets(cfg)
+    declare_semantic_datasets(cfg)
+    declare_instance_masks(cfg)
+    declare_instance_datasets(cfg)
+    _check_datasets(cfg, eval_only=eval_only)
 
 
 def _check_datasets(cfg: CfgNode, *, eval_only: bool) -> None:
