@@ -54,8 +54,9 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #   surface_distance  HD, HD95, ASSD, {spacing: [1, 1]}: distances between outlines, in pixels
     #                 or in the unit of the height and width of a pixel
     cfg.TEST.SEMANTIC_METRICS = []
-    # Boundary PQ (BPQ, arXiv:2103.16562) beside PQ: how far from a contour its boundary reaches, as
-    # a share of the image's diagonal; 0.02 is usual, 0.0 leaves it out.
+    # Boundary PQ (BPQ) and boundary AP (BAP, arXiv:2103.16562) beside PQ and AP: how far from a
+    # contour its boundary reaches, as a share of the image's diagonal; 0.02 is usual, 0.0 leaves
+    # them out.
     cfg.TEST.BOUNDARY_SHARE = 0.0
 
     # What happens to a training image after Detectron2's crop, resize and flip, in this order; an

@@ -50,14 +50,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     panoptic.add_argument("--truth-masks", type=Path, required=True, metavar="FOLDER")
     panoptic.add_argument("--prediction-masks", type=Path, required=True, metavar="FOLDER")
-    panoptic.add_argument(
-        "--boundary",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="boundary PQ too; how far a boundary reaches as a share of the diagonal, usually 0.02",
-    )
-    instances = kinds.add_parser("instances", parents=[common], help="COCO result JSON")
+    instances = kinds.add_parser("instances", parents=[common, drawn], help="COCO result JSON")
+    for kind in (panoptic, instances):
+        kind.add_argument(
+            "--boundary",
+            type=float,
+            default=0.0,
+            metavar="SHARE",
+            help="boundary PQ or AP too; a boundary's reach by the image's diagonal, usually 0.02",
+        )
     instances.add_argument("--task", choices=("segm", "bbox"), help="default: what the file holds")
     instances.add_argument(
         "--max-detections", type=int, default=100, help="that count per image and category"
@@ -111,7 +112,12 @@ def _evaluate(args: argparse.Namespace) -> Scores:
         from seg_projects.evaluation.instance_files import evaluate_instance_files
 
         return evaluate_instance_files(
-            args.truth, args.predictions, task=args.task, max_detections=args.max_detections
+            args.truth,
+            args.predictions,
+            task=args.task,
+            max_detections=args.max_detections,
+            boundary_share=args.boundary,
+            bootstrap=args.bootstrap,
         )
     from seg_projects.evaluation.label_map_files import evaluate_label_maps
 

@@ -288,33 +288,47 @@ def box_pairs(
         boxes: (D, 4) likewise.
     """
     parts = []
-    for detection, truth in candidate_pairs(truths, detections):
+    for detection, truth in _candidate_pairs(truths, detections):
         iou = _box_iou(boxes[detection], truth_boxes[truth], truths.crowd[truth])
         keep = iou >= IOU_THRESHOLDS[0]
         parts.append(Pairs(detection[keep], truth[keep], iou[keep]))
     return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def candidate_pairs(
-    truths: Truths, detections: Detections, chunk: int = 1 << 20
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of one image and category, in pieces of about ``chunk`` pairs."""
+class Partners(NamedTuple):
+    """The truths of the image and category of each detection, without a list of pairs."""
+
+    order: np.ndarray  # (G,) truths, those of one image and category side by side
+    first: np.ndarray  # (D,) where those of a detection begin in ``order``
+    number: np.ndarray  # (D,) how many they are
+
+
+def partners(truths: Truths, detections: Detections) -> Partners:
+    """Which truths each detection could match."""
     images = np.unique(np.concatenate((truths.image, detections.image)), return_inverse=True)[1]
     size = int(images.max(initial=0)) + 1
     truth_key = truths.category * size + images[: len(truths.image)]
     detection_key = detections.category * size + images[len(truths.image) :]
     order = np.argsort(truth_key, kind="stable")
     first = np.searchsorted(truth_key[order], detection_key, side="left")
-    partners = np.searchsorted(truth_key[order], detection_key, side="right") - first
-    ends = np.cumsum(partners)
+    number = np.searchsorted(truth_key[order], detection_key, side="right") - first
+    return Partners(order, first, number)
+
+
+def _candidate_pairs(
+    truths: Truths, detections: Detections, chunk: int = 1 << 20
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """All pairs of one image and category, in pieces of about ``chunk`` pairs."""
+    order, first, number = partners(truths, detections)
+    ends = np.cumsum(number)
     total = int(ends[-1]) if len(ends) else 0
     pieces = []
     for start in range(0, max(total, 1), chunk):
         low, high = np.searchsorted(ends, (start, start + chunk), side="right")
         rows = np.arange(low, high if start + chunk < total else len(ends))
-        detection = np.repeat(rows, partners[rows])
-        begins = np.cumsum(partners[rows]) - partners[rows]
-        offset = np.arange(len(detection)) - np.repeat(begins, partners[rows])
+        detection = np.repeat(rows, number[rows])
+        begins = np.cumsum(number[rows]) - number[rows]
+        offset = np.arange(len(detection)) - np.repeat(begins, number[rows])
         pieces.append((detection, order[first[detection] + offset]))
     return pieces
 

@@ -39,8 +39,8 @@ def build_evaluator(
         dataset_name: a registered data set.
         output_dir: folder for what the evaluators write: all numbers and notes as JSON.
         semantic_metrics: beyond those of pixels, as ``TEST.SEMANTIC_METRICS`` names them.
-        max_detections: of an image and category count, where the type is "instances".
-        boundary_share: of boundary PQ, as ``TEST.BOUNDARY_SHARE``.
+        max_detections: so many of an image and category count.
+        boundary_share: of boundary PQ and boundary AP, as ``TEST.BOUNDARY_SHARE``.
 
     Raises:
         UserError: no evaluator is known for that type.
@@ -50,15 +50,19 @@ def build_evaluator(
     kind = metadata.get("evaluator_type")
     if kind in PANOPTIC_TYPES:
         return DatasetEvaluators(
-            _panoptic_evaluators(dataset_name, output_dir, metrics, boundary_share)
+            _panoptic_evaluators(dataset_name, output_dir, metrics, max_detections, boundary_share)
         )
     if kind == "label_maps":
         return SemanticEvaluator(LabelMapGroundTruth(dataset_name), metrics, output_dir)
     if kind == "instances":
-        truth_of_file = InstanceGroundTruth(dataset_name)
-        return InstanceEvaluator(truth_of_file, max_detections=max_detections)
+        return InstanceEvaluator(
+            InstanceGroundTruth(dataset_name),
+            output_dir,
+            max_detections=max_detections,
+            boundary_share=boundary_share,
+        )
     if kind == "coco":
-        return COCOEvaluator(dataset_name, output_dir=str(output_dir))
+        return _coco_evaluator(dataset_name, output_dir, max_detections)
     if kind == "sem_seg":
         return SemSegEvaluator(dataset_name, output_dir=str(output_dir))
     raise UserError(
@@ -72,15 +76,18 @@ def _panoptic_evaluators(
     dataset_name: str,
     output_dir: str | Path,
     metrics: Sequence[SemanticMetric],
+    max_detections: int,
     boundary_share: float,
 ) -> list[DatasetEvaluator]:
     truth = PanopticGroundTruth(dataset_name)
     instances: DatasetEvaluator
     semantic: DatasetEvaluator
     if truth.metadata.get("json_file"):
-        instances = COCOEvaluator(_things_alone(dataset_name), output_dir=str(output_dir))
+        instances = _coco_evaluator(_things_alone(dataset_name), output_dir, max_detections)
     else:
-        instances = InstanceEvaluator(truth)
+        instances = InstanceEvaluator(
+            truth, output_dir, max_detections=max_detections, boundary_share=boundary_share
+        )
     if truth.metadata.get("sem_seg_root"):
         # Detectron2's labels of COCO's stuff come from PNGs of their own.
         semantic = SemSegEvaluator(dataset_name, output_dir=str(output_dir))
@@ -88,6 +95,14 @@ def _panoptic_evaluators(
         semantic = SemanticEvaluator(truth, metrics, output_dir)
     panoptic = PanopticEvaluator(truth, output_dir, boundary_share=boundary_share)
     return [panoptic, instances, semantic]
+
+
+def _coco_evaluator(
+    dataset_name: str, output_dir: str | Path, max_detections: int
+) -> DatasetEvaluator:
+    """Detectron2's; COCO's own limit of 100 has its own numbers there."""
+    limit = None if max_detections == 100 else max_detections
+    return COCOEvaluator(dataset_name, output_dir=str(output_dir), max_dets_per_image=limit)
 
 
 def _things_alone(dataset_name: str) -> str:

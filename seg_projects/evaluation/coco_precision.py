@@ -49,6 +49,8 @@ def match_results(
     category_ids: Sequence[int],
     task: Task,
     max_detections: int = 100,
+    *,
+    boundary_share: float = 0.0,
 ) -> MatchedResults:
     """Matches COCO ``results`` with ``annotations``; both stay as they are.
 
@@ -60,6 +62,8 @@ def match_results(
         category_ids: the categories that are judged, in the order of the result.
         task: what is compared.
         max_detections: so many of an image and category count, those of the best scores.
+        boundary_share: of masks, the smaller of mask IoU and boundary IoU counts, boundaries
+            reaching so far from a contour as a share of the image's diagonal; 0: mask IoU alone.
     """
     columns = {category: i for i, category in enumerate(category_ids)}
     annotations = [a for a in annotations if a["category_id"] in columns]
@@ -78,6 +82,11 @@ def match_results(
     overlapping = _overlapping_boxes if task == "bbox" else _overlapping_masks
     pairs, area = overlapping(truths, annotations, detections, results)
     detections = detections._replace(area=area)
+    if boundary_share:
+        from seg_projects.evaluation.mask_boundaries import boundary_pairs
+
+        masks = [[entry["segmentation"] for entry in side] for side in (annotations, results)]
+        pairs = boundary_pairs(pairs, truths, masks[0], masks[1], boundary_share)
     kernels = precision_kernels(len(kept))
     matches = match_detections(truths, detections, pairs, rank, kernels=kernels)
     beyond = len(order) - len(kept)
@@ -105,8 +114,11 @@ def _overlapping_boxes(
     results: Sequence[Mapping[str, Any]],
 ) -> tuple[Pairs, np.ndarray]:
     """The pairs, and (D,) areas of the detections' boxes in pixels."""
-    boxes = _boxes(results)
-    return box_pairs(truths, _boxes(annotations), detections, boxes), boxes[:, 2] * boxes[:, 3]
+    boxes, find = _boxes(results), box_pairs
+    if precision_kernels(len(results)) is not None:
+        from seg_projects.evaluation.compiled_overlaps import overlapping_boxes as find
+    pairs = find(truths, _boxes(annotations), detections, boxes)
+    return pairs, boxes[:, 2] * boxes[:, 3]
 
 
 def _overlapping_masks(
@@ -118,11 +130,9 @@ def _overlapping_masks(
     """The pairs, and (D,) areas of the detections' masks in pixels."""
     sides = [[entry["segmentation"] for entry in side] for side in (annotations, results)]
     if precision_kernels(len(results)) is not None:
-        from seg_projects.evaluation.mask_runs import decode_masks, run_pairs
+        from seg_projects.evaluation.compiled_overlaps import overlapping_masks
 
-        runs = [decode_masks(side) for side in sides]
-        pairs = run_pairs(truths, runs[0], detections, runs[1])
-        return pairs, runs[1].area.astype(np.float64)
+        return overlapping_masks(truths, sides[0], detections, sides[1])
     from pycocotools import mask as coco_mask
 
     # In pieces: pycocotools overflows on lists of more than 255 masks.
@@ -158,6 +168,7 @@ def precision_scores(
         summary[f"AR{limit}"] = _mean(recall)
     for place, key in enumerate(ranges[1:], start=1):
         summary[f"AR{key}"] = _mean(curves.recall[:, place])
+    fell = where_predictions_fell(matched, len(names))
     per_category = {
         name: {
             "AP": _mean(curves.precision[row, 0]),
@@ -166,6 +177,7 @@ def precision_scores(
             f"AR{max_detections}": _mean(curves.recall[row, 0]),
             "truths": float(curves.truths[row, 0]),
             "predictions": float((matched.detections.category == row).sum()),
+            **{key: float(count[row]) for key, count in fell.items()},
         }
         for row, name in enumerate(names)
     }
@@ -200,6 +212,30 @@ def _mean(values: np.ndarray) -> float:
     """Over what is defined, in percent."""
     defined = values[~np.isnan(values)]
     return float(100 * defined.mean()) if defined.size else float("nan")
+
+
+def where_predictions_fell(matched: MatchedResults, num_categories: int) -> dict[str, np.ndarray]:
+    """(K,) predictions within the limit by what they met at IoU 0.5, areas of all sizes.
+
+    ``right``; ``ignored``, on a crowd; ``taken``, on an object that a better score or a larger
+    overlap took; ``elsewhere``, on no object of their category.
+    """
+    matches = matched.matches
+    ignored = matches.ignored[:, 0, _threshold(0.5)]
+    right = matches.matched[:, 0, _threshold(0.5)] & ~ignored
+    near = np.zeros(len(ignored), dtype=bool)
+    near[matched.pairs.detection] = True
+    kinds = {
+        "right": right,
+        "ignored": ignored,
+        "taken": near & ~right & ~ignored,
+        "elsewhere": ~near & ~ignored,
+    }
+    category = matched.detections.category
+    return {
+        name: np.bincount(category[chosen], minlength=num_categories)
+        for name, chosen in kinds.items()
+    }
 
 
 def explain(matched: MatchedResults, curves: Precision, max_detections: int) -> list[str]:
@@ -244,5 +280,7 @@ def _explain_zero(truths: Truths, detections: Detections, pairs: Pairs) -> str:
         f"AP is 0: of {total} predictions, {(~images).sum()} fell on images without objects, "
         f"{(images & ~same).sum()} on images without an object of their category, "
         f"{(same & ~near).sum()} overlap every object of their category by an IoU below 0.5, "
-        f"{near.sum()} lie on crowds or objects that others took."
+        f"{near.sum()} lie on crowds or objects that others took. Their scores lie between "
+        f"{detections.score.min():.3f} and {detections.score.max():.3f}, half of them above "
+        f"{np.median(detections.score):.3f}."
     )

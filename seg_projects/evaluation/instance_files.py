@@ -3,26 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from seg_projects.errors import UserError
-from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
+from seg_projects.evaluation.coco_precision import Task
+from seg_projects.evaluation.instance_scores import InstanceEvaluation, evaluate_instances
 from seg_projects.evaluation.instance_truth import with_compressed_mask
 from seg_projects.evaluation.scores import Problems, Scores
 
 
 def evaluate_instance_files(
-    truth: Path, predictions: Path, *, task: str | None = None, max_detections: int = 100
+    truth: Path,
+    predictions: Path,
+    *,
+    task: str | None = None,
+    max_detections: int = 100,
+    boundary_share: float = 0.0,
+    bootstrap: int = 0,
 ) -> Scores:
-    """AP and AR of the results in ``predictions``.
+    """AP and AR of the results in ``predictions``; arguments as of :func:`score_instance_files`."""
+    return score_instance_files(
+        truth,
+        predictions,
+        task=task,
+        max_detections=max_detections,
+        boundary_share=boundary_share,
+        bootstrap=bootstrap,
+    ).scores
+
+
+def score_instance_files(
+    truth: Path,
+    predictions: Path,
+    *,
+    task: str | None = None,
+    max_detections: int = 100,
+    boundary_share: float = 0.0,
+    bootstrap: int = 0,
+) -> InstanceEvaluation:
+    """AP and AR of the results in ``predictions``, and the state for a comparison.
 
     Args:
         truth: a COCO instances JSON.
         predictions: a COCO result JSON: a list of boxes or masks with scores.
         task: ``"bbox"`` or ``"segm"``; None for masks where the first result has one.
         max_detections: so many per image and category count.
+        boundary_share: of masks, boundary AP too; a boundary's reach as a share of the diagonal.
+        bootstrap: so many data sets are drawn for ``AP_low`` and ``AP_high``.
 
     Raises:
         UserError: a file is missing or of another format, or results do not fit; they are named.
@@ -37,12 +66,11 @@ def evaluate_instance_files(
     if task is None:
         task = "segm" if results and results[0].get("segmentation") else "bbox"
     images = {image["id"]: image for image in content["images"]}
-    categories = sorted(content["categories"], key=lambda category: category["id"])
-    known = {category["id"] for category in categories}
+    categories = {c["id"]: c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])}
     problems = Problems()
     needed = "segmentation" if task == "segm" else "bbox"
     for place, result in enumerate(results):
-        if sentence := _problem(result, images, known, needed):
+        if sentence := _problem(result, images, categories, needed):
             problems.add(f"result {place}", sentence)
     problems.raise_if_any(f"{predictions} against {truth}")
     annotations = content["annotations"]
@@ -51,10 +79,16 @@ def evaluate_instance_files(
             [with_compressed_mask(entry, _size(images[entry["image_id"]])) for entry in entries]
             for entries in (results, annotations)
         )
-    matched = match_results(
-        annotations, results, [c["id"] for c in categories], cast("Task", task), max_detections
+    return evaluate_instances(
+        annotations,
+        results,
+        categories,
+        cast("Task", task),
+        {i: image.get("file_name", str(i)) for i, image in images.items()},
+        max_detections=max_detections,
+        boundary_share=boundary_share,
+        bootstrap=bootstrap,
     )
-    return precision_scores(matched, [c["name"] for c in categories], max_detections)
 
 
 def _read(path: Path) -> Any:
@@ -67,7 +101,7 @@ def _read(path: Path) -> Any:
 
 
 def _problem(
-    result: Mapping[str, Any], images: Mapping[int, Any], categories: set[int], needed: str
+    result: Mapping[str, Any], images: Mapping[int, Any], categories: Collection[int], needed: str
 ) -> str:
     """What is wrong with one result, "" where nothing is."""
     if lacking := [k for k in ("image_id", "category_id", "score", needed) if k not in result]:

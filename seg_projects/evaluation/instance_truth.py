@@ -21,10 +21,15 @@ class InstanceGroundTruth:
         content = read_instances_json(Path(self.metadata.instances_json))
         self.thing_ids: dict[int, int] = self.metadata.thing_dataset_id_to_contiguous_id
         self.names = list(self.metadata.thing_classes)
+        self._file_names = {i["id"]: i["file_name"] for i in content["images"]}
         self._sizes = {i["id"]: (i["height"], i["width"]) for i in content["images"]}
         self._annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for annotation in content["annotations"]:
             self._annotations[annotation["image_id"]].append(annotation)
+
+    def file_name(self, image_id: int) -> str:
+        """The name of an image."""
+        return self._file_names[image_id]
 
     def instance_annotations(self, image_id: int) -> list[dict[str, Any]]:
         """COCO annotations of one image, masks as compressed RLE."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
-from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
+from seg_projects.evaluation.coco_precision import Task
 from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
+from seg_projects.evaluation.instance_scores import evaluate_instances
 from seg_projects.evaluation.instance_truth import InstanceGroundTruth
+from seg_projects.evaluation.scores import write_scores_json
 from seg_projects.evaluation.tables import log_table
 
 logger = logging.getLogger(__name__)
 
+TASKS: tuple[Task, ...] = ("bbox", "segm")
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
@@ -25,10 +29,27 @@ class InstanceEvaluator(DatasetEvaluator):
     """
 
     def __init__(
-        self, truth: PanopticGroundTruth | InstanceGroundTruth, *, max_detections: int = 100
+        self,
+        truth: PanopticGroundTruth | InstanceGroundTruth,
+        output_dir: str | Path | None = None,
+        *,
+        max_detections: int = 100,
+        boundary_share: float = 0.0,
+        num_worst: int = 20,
     ) -> None:
-        """Takes the truth and how many detections of an image and category count."""
-        self.truth = truth
+        """Average precision against ``truth``.
+
+        Args:
+            truth: the annotations.
+            output_dir: folder for ``instances_bbox.json`` and ``instances_segm.json``: all
+                numbers, notes and the worst images.
+            max_detections: so many of an image and category count, those of the best scores.
+            boundary_share: of masks, boundary AP too (``BAP``); 0 leaves it out, 0.02 is usual.
+            num_worst: images that are named per metric.
+        """
+        self.truth, self.num_worst = truth, num_worst
+        self.boundary_share = boundary_share
+        self.output_dir = None if output_dir is None else Path(output_dir)
         self.max_detections = max_detections
         thing_ids = truth.metadata.thing_dataset_id_to_contiguous_id
         self.category_ids = {label: c for c, label in thing_ids.items()}
@@ -66,19 +87,27 @@ class InstanceEvaluator(DatasetEvaluator):
         annotations = [a for rows, _ in by_image.values() for a in rows]
         predictions = [p for _, rows in by_image.values() for p in rows]
         names = self.truth.metadata.thing_classes
-        category_ids = [self.category_ids[label] for label in range(len(names))]
+        categories = {c: names[label] for label, c in sorted(self.category_ids.items())}
+        file_names = {image_id: self.truth.file_name(image_id) for image_id in by_image}
         results: dict[str, dict[str, float]] = {}
-        rows = []
-        tasks: tuple[Task, ...] = ("bbox", "segm")
-        for task in tasks:
-            matched = match_results(
-                annotations, predictions, category_ids, task, self.max_detections
-            )
-            scores = precision_scores(matched, names, self.max_detections)
+        for task in TASKS:
+            scores = evaluate_instances(
+                annotations,
+                predictions,
+                categories,
+                task,
+                file_names,
+                max_detections=self.max_detections,
+                boundary_share=self.boundary_share,
+                num_worst=self.num_worst,
+            ).scores
             for note in scores.notes:
                 logger.warning("%s: %s", task, note)
-            rows.append((task, *(scores.summary[key] for key in METRICS)))
+            if self.output_dir is not None:
+                self.output_dir.mkdir(parents=True, exist_ok=True)
+                write_scores_json(self.output_dir / f"instances_{task}.json", scores)
             per_category = {f"AP-{n}": v["AP"] for n, v in scores.per_category.items()}
             results[task] = {**scores.summary, **per_category}
+        rows = [(task, *(figures[key] for key in METRICS)) for task, figures in results.items()]
         log_table(logger, "Instances", ("", *METRICS), rows)
         return results

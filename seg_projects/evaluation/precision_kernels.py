@@ -158,7 +158,7 @@ def sampled_precision(bounds, image, hits, ignored, totals, draws, recalls, thre
     """
     samples = len(totals)
     result = np.full((samples, thresholds), np.nan)
-    longest = np.diff(bounds).max()
+    longest = max(np.diff(bounds).max(), 1)
     curve = np.empty((thresholds, longest))
     reached = np.empty((thresholds, longest))
     row = np.empty(len(recalls))
@@ -206,64 +206,154 @@ def _enclose(box, start, stop, height):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def decode_runs(text, offsets, first, heights):  # type: ignore[no-untyped-def]
+def _decode(text, start, end, height, starts, stops, box):  # type: ignore[no-untyped-def]
+    """Writes the foreground runs of a mask, down the columns; their number and the area.
+
+    ``box`` becomes the x0, y0, x1, y1 of the columns and rows that they lie within.
+    """
+    box[:2], box[2:] = 1 << 40, 0
+    last, before, position, index, runs, area = 0, 0, 0, 0, 0, 0
+    while start < end:
+        value, start = _number(text, start)
+        if index > 2:
+            value += before
+        before, last = last, value
+        if index % 2 and value:
+            starts[runs], stops[runs] = position, position + value
+            runs += 1
+            area += value
+            _enclose(box, position, position + value, height)
+        position += value
+        index += 1
+    return runs, area
+
+
+@njit(cache=True)
+def decode_runs(text, offsets, heights):  # type: ignore[no-untyped-def]
     """The foreground runs of compressed COCO RLEs.
 
     Args:
         text: (C,) uint8, the counts of all masks.
         offsets: (M + 1,) int64 where each mask begins in ``text``.
-        first: (M + 1,) int64 where each mask begins in the result.
         heights: (M,) int64 of the images.
 
     Returns:
-        (S,) starts and (S,) stops of the runs, pixels down the columns; (M,) areas; (M, 4) x0, y0,
-        x1, y1 of the columns and rows that they lie within.
+        (M + 1,) where each mask begins in the next two; (S,) starts and (S,) stops of the runs,
+        pixels down the columns; (M, 4) x0, y0, x1, y1 of what encloses them; (M,) areas.
     """
-    starts = np.empty(first[-1], np.int64)
-    stops = np.empty(first[-1], np.int64)
-    areas = np.zeros(len(heights), np.int64)
+    first = np.zeros(len(heights) + 1, np.int64)
+    # Each run is two numbers of a character or more.
+    starts = np.empty(len(text) // 2 + 1, np.int64)
+    stops = np.empty(len(text) // 2 + 1, np.int64)
     boxes = np.zeros((len(heights), 4), np.int64)
-    boxes[:, :2] = 1 << 40
-    for mask in range(len(heights)):
-        place = offsets[mask]
-        last, before, position, index = 0, 0, 0, 0
-        while place < offsets[mask + 1]:
-            value, place = _number(text, place)
-            if index > 2:
-                value += before
-            before, last = last, value
-            if index % 2:
-                run = first[mask] + index // 2
-                starts[run], stops[run] = position, position + value
-                areas[mask] += value
-                if value:
-                    _enclose(boxes[mask], position, position + value, heights[mask])
-            position += value
-            index += 1
-    return starts, stops, areas, boxes
+    areas = np.zeros(len(heights), np.int64)
+    for m in range(len(heights)):
+        part = slice(first[m], None)
+        runs, areas[m] = _decode(
+            text, offsets[m], offsets[m + 1], heights[m], starts[part], stops[part], boxes[m]
+        )
+        first[m + 1] = first[m] + runs
+    return first, starts[: first[-1]].copy(), stops[: first[-1]].copy(), boxes, areas
 
 
 @njit(cache=True)
-def shared_pixels(one, other, first_pairs, second_pairs):  # type: ignore[no-untyped-def]
-    """(P,) pixels that masks share: ``one`` and ``other`` are (first, starts, stops, boxes)."""
-    first_a, starts_a, stops_a, boxes_a = one
-    first_b, starts_b, stops_b, boxes_b = other
-    result = np.zeros(len(first_pairs), np.int64)
-    for p in range(len(first_pairs)):
-        a, b = first_pairs[p], second_pairs[p]
-        if min(boxes_a[a, 2], boxes_b[b, 2]) <= max(boxes_a[a, 0], boxes_b[b, 0]):
-            continue
-        if min(boxes_a[a, 3], boxes_b[b, 3]) <= max(boxes_a[a, 1], boxes_b[b, 1]):
-            continue
-        i, j = first_a[a], first_b[b]
-        end_i, end_j = first_a[a + 1], first_b[b + 1]
-        total = 0
-        while i < end_i and j < end_j:
-            low = max(starts_a[i], starts_b[j])
-            high = min(stops_a[i], stops_b[j])
-            total += max(high - low, 0)
-            step = stops_a[i] < stops_b[j]
-            i += step
-            j += not step
-        result[p] = total
+def _shared_pixels(starts_a, stops_a, starts_b, stops_b):  # type: ignore[no-untyped-def]
+    """How many pixels two masks of runs share."""
+    i, j, total = 0, 0, 0
+    while i < len(starts_a) and j < len(starts_b):
+        low, high = max(starts_a[i], starts_b[j]), min(stops_a[i], stops_b[j])
+        total += max(high - low, 0)
+        step = stops_a[i] < stops_b[j]
+        i += step
+        j += not step
+    return total
+
+
+@njit(cache=True)
+def _grown(array, size):  # type: ignore[no-untyped-def]
+    """``array`` itself, or a copy of twice the length where it has no place left."""
+    if size < len(array):
+        return array
+    result = np.empty(2 * len(array), array.dtype)
+    result[:size] = array
     return result
+
+
+@njit(cache=True)
+def overlapping_masks(  # type: ignore[no-untyped-def]
+    text, offsets, heights, truth_runs, crowd, order, first, number, least
+):
+    """(P,) detections, (P,) truths and (P,) IoUs of at least ``least``; (D,) areas.
+
+    Args:
+        text: as of :func:`decode_runs`, and so are the next two, of the detections.
+        offsets: likewise.
+        heights: likewise.
+        truth_runs: what that gives of the truths.
+        crowd: (G,) bool; with those the share of the detection counts.
+        order: (G,) truths, those of one image and category side by side.
+        first: (D,) where those of a detection begin in ``order``.
+        number: (D,) how many they are.
+        least: the lowest IoU.
+    """
+    truth_first, truth_starts, truth_stops, truth_boxes, truth_areas = truth_runs
+    longest = np.diff(offsets).max() // 2 + 1 if len(heights) else 1
+    starts, stops = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    box, areas = np.zeros(4, np.int64), np.zeros(len(heights), np.int64)
+    detection, truth = np.empty(1024, np.int64), np.empty(1024, np.int64)
+    iou, size = np.empty(1024), 0
+    for d in range(len(heights)):
+        runs, areas[d] = _decode(text, offsets[d], offsets[d + 1], heights[d], starts, stops, box)
+        for t in order[first[d] : first[d] + number[d]]:
+            other = truth_boxes[t]
+            if min(box[2], other[2]) <= max(box[0], other[0]) or min(box[3], other[3]) <= max(
+                box[1], other[1]
+            ):
+                continue
+            part = slice(truth_first[t], truth_first[t + 1])
+            shared = _shared_pixels(
+                starts[:runs], stops[:runs], truth_starts[part], truth_stops[part]
+            )
+            union = areas[d] if crowd[t] else areas[d] + truth_areas[t] - shared
+            if shared == 0 or shared / union < least:
+                continue
+            detection, truth = _grown(detection, size), _grown(truth, size)
+            iou = _grown(iou, size)
+            detection[size], truth[size], iou[size] = d, t, shared / union
+            size += 1
+    return detection[:size].copy(), truth[:size].copy(), iou[:size].copy(), areas
+
+
+@njit(cache=True)
+def overlapping_boxes(boxes, truth_boxes, crowd, order, first, number, least):  # type: ignore[no-untyped-def]
+    """(P,) detections, (P,) truths and (P,) IoUs of at least ``least``.
+
+    Args:
+        boxes: (D, 4) float64 x, y, width, height.
+        truth_boxes: (G, 4) likewise.
+        crowd: as of :func:`overlapping_masks`, and so are all that follow.
+        order: likewise.
+        first: likewise.
+        number: likewise.
+        least: likewise.
+    """
+    detection, truth = np.empty(1024, np.int64), np.empty(1024, np.int64)
+    iou, size = np.empty(1024), 0
+    for d in range(len(boxes)):
+        x, y, width, height = boxes[d]
+        for t in order[first[d] : first[d] + number[d]]:
+            other = truth_boxes[t]
+            wide = min(x + width, other[0] + other[2]) - max(x, other[0])
+            high = min(y + height, other[1] + other[3]) - max(y, other[1])
+            if wide <= 0 or high <= 0:
+                continue
+            shared = wide * high
+            area = width * height
+            union = area if crowd[t] else area + other[2] * other[3] - shared
+            if shared / union < least:
+                continue
+            detection, truth = _grown(detection, size), _grown(truth, size)
+            iou = _grown(iou, size)
+            detection[size], truth[size], iou[size] = d, t, shared / union
+            size += 1
+    return detection[:size].copy(), truth[:size].copy(), iou[:size].copy()

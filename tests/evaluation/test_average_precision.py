@@ -255,5 +255,47 @@ def test_masks_that_touch_wrap_or_are_empty_have_the_ious_of_pixels() -> None:
     assert matched.detections.area.tolist() == [mask.sum() for mask in masks]
 
 
+@pytest.mark.parametrize("limit", [3, 150])
+def test_other_limits_equal_pycocotools_with_the_same(limit: int) -> None:
+    rng = np.random.default_rng(0)
+    annotations, results = [], []
+    for place in range(130):
+        box = [float(place % 12 * 16), float(place // 12 * 16), 12.0, 12.0]
+        entry = {"image_id": 2, "category_id": 3, "bbox": box}
+        annotations.append(entry | {"id": place + 1, "iscrowd": 0, "area": 144.0})
+        shifted = [box[0] + float(rng.integers(0, 4)), *box[1:]]
+        results.append(entry | {"bbox": shifted, "score": float(rng.random())})
+    scores = precision_scores(
+        match_results(annotations, results, [3], "bbox", limit), ["cat"], limit
+    )
+    content = {"images": IMAGES, "annotations": annotations, "categories": CATEGORIES[:1]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = content
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
+        evaluation.params.maxDets = [1, limit]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    expected = 100 * evaluation.eval["precision"][:, :, :, 0, -1].mean()
+    assert scores.summary["AP"] == pytest.approx(expected, abs=1e-10)
+    expected = 100 * evaluation.eval["recall"][:, :, 0, -1].mean()
+    assert scores.summary[f"AR{limit}"] == pytest.approx(expected, abs=1e-10)
+    assert 5 < scores.summary["AP"] < 95 or limit == 3
+
+
+def test_predictions_are_counted_by_where_they_fell() -> None:
+    crowd = {"image_id": 2, "category_id": 3, "bbox": OTHER, "area": 2500, "iscrowd": 1}
+    annotations = [{"image_id": 2, "category_id": 3, "bbox": BOX, "area": 2500}, crowd]
+    places = [(BOX, 0.9), (BOX, 0.8), (OTHER, 0.7), ([200.0, 200.0, 9.0, 9.0], 0.6)]
+    results = [
+        {"image_id": 2, "category_id": 3, "bbox": box, "score": score} for box, score in places
+    ]
+    scores = precision_scores(match_results(annotations, results, [3], "bbox"), ["cat"])
+    row = scores.per_category["cat"]
+    fell = [row[key] for key in ("predictions", "right", "taken", "ignored", "elsewhere")]
+    assert fell == [4, 1, 1, 1, 1]
+
+
 def test_the_kernels_wait_for_work_that_is_worth_their_loading() -> None:
     assert average_precision.precision_kernels(average_precision.KERNELS_FROM - 1) is None

@@ -62,22 +62,22 @@ def _all_found() -> dict[str, Instances]:
     return {"instances": found}
 
 
-def _evaluate(max_detections: int) -> Any:
-    evaluator = build_evaluator(NAME, "unused", max_detections=max_detections)
+def _evaluate(max_detections: int, folder: Path) -> Any:
+    evaluator = build_evaluator(NAME, folder, max_detections=max_detections)
     evaluator.reset()
     evaluator.process([{"image_id": 0}], [_all_found()])
     return evaluator.evaluate()
 
 
-def test_a_limit_above_the_objects_lets_all_count(truth: str) -> None:
-    result = _evaluate(256)
+def test_a_limit_above_the_objects_lets_all_count(truth: str, tmp_path: Path) -> None:
+    result = _evaluate(256, tmp_path)
     assert (result["segm"]["AP"], result["bbox"]["AP50"]) == pytest.approx((100, 100))
     assert result["segm"]["AP-cell"] == pytest.approx(100)
 
 
-def test_a_limit_below_them_bounds_the_recall(truth: str, caplog: Any) -> None:
+def test_a_limit_below_them_bounds_the_recall(truth: str, tmp_path: Path, caplog: Any) -> None:
     # 100 of 256 objects: recall 39.06, and precision 1 at the 40 of 101 points up to it.
-    result = _evaluate(100)
+    result = _evaluate(100, tmp_path)
     assert result["segm"]["AR100"] == pytest.approx(100 * 100 / 256)
     assert result["segm"]["AP"] == pytest.approx(100 * 40 / 101)
     assert "156 predictions are beyond the first 100" in caplog.text
