@@ -29,7 +29,7 @@ install: $(if $(filter .venv/bin/python,$(PY)),.venv/bin/python)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt $$RUNTIME -e .
 
 install-test: install
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,fast,augment]
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test,fast,augment,models]
 
 demo: install
 	$(PY) datasets/prepare_shapes.py --root $(DATA)

@@ -38,5 +38,6 @@ setup(
         ],
         "fast": ["numba", "faster-coco-eval"],
         "augment": ["albumentations>=2.0.8"],
+        "models": ["timm>=1.0.31"],
     },
 )

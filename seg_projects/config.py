@@ -13,9 +13,6 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # Folder that relative paths of declared data sets start from; "" means the environment
     # variable DETECTRON2_DATASETS, or ./datasets where that is not set.
     cfg.DATASETS.ROOT = ""
-    # Whether the quick part of the data doctor looks at the data sets before the first iteration
-    # and stops at errors: JSON files, which files exist, some of their sizes; seconds.
-    cfg.DATASETS.CHECK = True
     # Data sets declared in the config alone, COCO panoptic format. Each entry is a dict with
     #   NAME            the name for DATASETS.TRAIN / DATASETS.TEST
     #   IMAGES          folder of the images
@@ -71,6 +68,10 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.
     cfg.SOLVER.OPTIMIZER = "SGD"
 
+    # Transfer to other classes: True lets a training start from MODEL.WEIGHTS of another class
+    # count; the layers that classify begin anew and are named, all others are loaded.
+    cfg.MODEL.REPLACE_CLASSIFIER = False
+
     # The weighted sum that our semantic heads learn from (FCNHead, UNetHead, ..., SegFPNHead,
     # SegDeepLabV3Head, SegDeepLabV3PlusHead; not those of Detectron2's names); an entry is
     # [name, weight] or [name, weight, {option: value}], weight > 0. Names are those of LOSSES in
@@ -98,6 +99,19 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # ICNetHead: weights of the losses of its coarsest and of its next map; the last one's is 1.
     cfg.MODEL.ICNET = type(cfg)()
     cfg.MODEL.ICNET.GUIDE_WEIGHTS = [0.16, 0.4]
+
+    # build_timm_backbone, build_timm_fpn_backbone: any model of timm (pip install timm) that has
+    # feature maps, such as mobilenetv3_large_100, swin_tiny_patch4_window7_224,
+    # vit_base_patch16_224. Maps are res1 (stride 2), res2 (4), ..., res5 (32); of a plain ViT
+    # block0, block1, ... Weights come from MODEL.WEIGHTS, frozen stages from BACKBONE.FREEZE_AT.
+    cfg.MODEL.TIMM = type(cfg)()
+    cfg.MODEL.TIMM.NAME = "resnet50"
+    # Numbers of timm's maps, from 0; [] takes its choice (a pyramid's all, a ViT's last blocks).
+    cfg.MODEL.TIMM.OUT_INDICES = []
+    cfg.MODEL.TIMM.OUTPUT_STRIDE = 32  # 8 or 16 dilates the last stages of models that can
+    cfg.MODEL.TIMM.DROP_PATH_RATE = 0.0  # probability; 0 leaves timm's own
+    # What BatchNorm becomes: BN, SyncBN, FrozenBN or GN; "" leaves the model as it is.
+    cfg.MODEL.TIMM.NORM = ""
 
     # SegSemanticSegmentor, inference: [height, width] in pixels of a window that slides over the
     # image, [] for the whole image at once; the least share of a window, in [0, 1), that the next

@@ -43,9 +43,21 @@ def shrink(cfg: CfgNode) -> None:
     """Makes the network narrow and the images small, in place; what it is made of stays."""
     _limit(cfg)
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", ""
+    if cfg.MODEL.TIMM.NAME.startswith("vit_large"):
+        _shrink_vit(cfg)
     # Detectron2 has its ResNets of 18 and 34 layers in one width alone.
     if cfg.MODEL.RESNETS.DEPTH >= 50 or not cfg.MODEL.BACKBONE.NAME.startswith("build_resnet"):
         cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = WIDTH
+
+
+def _shrink_vit(cfg: CfgNode) -> None:
+    """ViT-L becomes ViT-Ti, with 12 blocks for 24: each map that of the block half as deep."""
+    cfg.MODEL.TIMM.NAME = "vit_tiny_patch16_224"
+    cfg.MODEL.TIMM.OUT_INDICES = [index // 2 for index in cfg.MODEL.TIMM.OUT_INDICES]
+    half = {f"block{index}": f"block{index // 2}" for index in range(24)}
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.IN_FEATURES = [half[name] for name in head.IN_FEATURES]
+    head.AUXILIARY = [[half[name], weight] for name, weight in head.AUXILIARY]
 
 
 def _limit(node: CfgNode) -> None:

@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Trains, or evaluates with ``--eval-only``, in this process; returns the metrics."""
     from detectron2.checkpoint import DetectionCheckpointer
-    from seg_projects.engine import SegTrainer, import_modules, load_config, prepare
+    from seg_projects.engine import SegTrainer, import_modules, load_config, load_weights, prepare
 
     import_modules(args.modules)
     cfg = load_config(args.config_file, args.opts)
@@ -59,7 +59,10 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     if args.eval_only:
         model = SegTrainer.build_model(cfg)
         checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
-        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        if args.resume and checkpointer.has_checkpoint():
+            checkpointer.resume_or_load("", resume=True)
+        else:
+            load_weights(cfg, model)
         return SegTrainer.test(cfg, model)
     trainer = SegTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)

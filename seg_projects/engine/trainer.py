@@ -24,6 +24,7 @@ from seg_projects.data.loading import (
 )
 from seg_projects.engine.model_checks import check_features, check_names, check_sizes
 from seg_projects.engine.poly_lr import WarmupPolyLR
+from seg_projects.engine.weights import load_weights
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
 from seg_projects.files import write_json
@@ -31,6 +32,14 @@ from seg_projects.files import write_json
 
 class SegTrainer(DefaultTrainer):
     """Trains and evaluates what the config names, panoptic data sets of ours included."""
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Goes on from the last checkpoint, or loads ``MODEL.WEIGHTS`` of any known naming."""
+        if resume and self.checkpointer.has_checkpoint():
+            super().resume_or_load(resume=True)
+        else:
+            replace = self.cfg.MODEL.REPLACE_CLASSIFIER
+            load_weights(self.cfg, self.model, replace_classifier=replace)
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:

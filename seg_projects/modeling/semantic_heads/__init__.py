@@ -5,6 +5,7 @@ from .deeplab import DeepLabV3Head, DeepLabV3PlusHead
 from .fcn import FCNHead
 from .icnet import ICNetHead
 from .panoptic_deeplab import PanopticDeepLabSemSegHead
+from .setr import SETRMLAHead, SETRNaiveHead, SETRPUPHead
 from .unet import AttentionUNetHead, UNetHead
 from .weighted import SegDeepLabV3Head, SegDeepLabV3PlusHead, SegFPNHead
 from .xception_unet import XceptionUNetHead
@@ -16,6 +17,9 @@ __all__ = [
     "FCNHead",
     "ICNetHead",
     "PanopticDeepLabSemSegHead",
+    "SETRMLAHead",
+    "SETRNaiveHead",
+    "SETRPUPHead",
     "SegDeepLabV3Head",
     "SegDeepLabV3PlusHead",
     "SegFPNHead",

@@ -1,0 +1,198 @@
+"""Every ``timm`` model with feature maps as a backbone, alone or under a feature pyramid.
+
+Nothing is downloaded: weights come from ``MODEL.WEIGHTS``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from math import log2
+from typing import Any
+
+from torch import Tensor, nn
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from seg_projects.errors import UserError
+from seg_projects.modeling.backbones.timm_norms import freeze_until, replace_batch_norms
+
+# How a transformer is told to take images of any size; the first that the model knows.
+ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+
+
+class TimmBackbone(Backbone):
+    """The intermediate maps of a ``timm`` model, under names that follow from their strides.
+
+    Maps of a pyramid are ``res<n>``, n being log2 of the stride, as in a ResNet: ``res2`` (stride
+    4) to ``res5`` (stride 32). With dilation, two maps may share a stride; n still rises by one
+    from map to map. Where all maps have one stride, as in a plain ViT, they are ``block<i>``,
+    counted from 0. A ViT's position embedding is resized to the input at each call.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        in_channels: int,
+        out_indices: Sequence[int] = (),
+        output_stride: int = 32,
+        drop_path_rate: float = 0.0,
+        norm: str = "",
+        freeze_at: int = 0,
+    ) -> None:
+        """Builds the model with random weights.
+
+        Args:
+            name: as ``timm.list_models()`` has it, maybe with the tag of a training after a dot.
+            in_channels: of the image.
+            out_indices: which of ``timm``'s maps to give, counted from 0; empty for its choice:
+                all of a pyramid, the last blocks of a plain ViT.
+            output_stride: 8 or 16 dilates the last stages of the models that can.
+            drop_path_rate: probability of leaving out a residual branch in training; 0 leaves
+                ``timm``'s own.
+            norm: what BatchNorm becomes: "BN", "SyncBN", "FrozenBN", "GN"; "" leaves it.
+            freeze_at: 0 freezes nothing, n all up to ``res<n>``, or the first n - 1 blocks where
+                there is one stride; 1 the stem.
+
+        Raises:
+            UserError: ``timm`` or the model is missing, or does not do what is asked for.
+        """
+        super().__init__()
+        options: dict[str, Any] = {"in_chans": in_channels}
+        if out_indices:
+            options["out_indices"] = tuple(out_indices)
+        if output_stride != 32:
+            options["output_stride"] = output_stride
+        if drop_path_rate > 0:
+            options["drop_path_rate"] = drop_path_rate
+        features = _create(name, options)
+        self.model = features.model
+        self.out_indices = features.out_indices
+        stages = features.feature_info.info
+        replace_batch_norms(self.model, norm, name=name)
+        freeze_until(self.model, freeze_at, _levels(stages), [s["module"] for s in stages])
+        chosen = features.feature_info.get_dicts()
+        names = _map_names(stages)
+        # What Backbone.output_shape reads.
+        self._out_features = [names[stage["index"]] for stage in chosen]
+        self._out_feature_channels = {names[s["index"]]: s["num_chs"] for s in chosen}
+        self._out_feature_strides = {names[s["index"]]: s["reduction"] for s in chosen}
+
+    @property
+    def size_divisibility(self) -> int:
+        """The coarsest stride: images are padded to whole cells."""
+        return max(self._out_feature_strides.values())
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(N, C, H, W) images, H and W multiples of the coarsest stride, to maps by name."""
+        maps = self.model.forward_intermediates(
+            x, indices=self.out_indices, norm=False, output_fmt="NCHW", intermediates_only=True
+        )
+        return dict(zip(self._out_features, maps, strict=True))
+
+
+def _create(name: str, options: dict[str, Any]) -> nn.Module:
+    """``timm``'s feature extractor, which has dropped the layers that no chosen map needs."""
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError(
+            "MODEL.TIMM needs timm, which is not installed: pip install timm."
+        ) from error
+    # Names with a ":" or "/" would be looked up on a hub or in a folder.
+    architecture, _, _ = name.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        raise UserError(
+            f"MODEL.TIMM.NAME is {name!r}, which timm {timm.__version__} does not have. "
+            f"Near names: {', '.join(near) or 'none'}."
+        )
+    for any_size in ANY_SIZE:
+        try:
+            features = timm.create_model(
+                name,
+                pretrained=False,
+                features_only=True,
+                feature_cls="getter",
+                **options,
+                **any_size,
+            )
+        except TypeError as error:
+            if any(key in str(error) for key in any_size):
+                continue
+            raise _refused(name, options, error) from error
+        except (AssertionError, NotImplementedError, RuntimeError) as error:
+            raise _refused(name, options, error) from error
+        if hasattr(features.model, "forward_intermediates"):
+            return features
+        break
+    raise UserError(f"MODEL.TIMM.NAME is {name!r}, a model that gives no feature maps.")
+
+
+def _refused(name: str, options: dict[str, Any], error: Exception) -> UserError:
+    keys = {"out_indices": "OUT_INDICES", "output_stride": "OUTPUT_STRIDE"}
+    keys |= {"drop_path_rate": "DROP_PATH_RATE"}
+    asked = ", ".join(f"{keys[k]} {v}" for k, v in options.items() if k in keys)
+    return UserError(f"MODEL.TIMM: {name} does not go with {asked or 'feature maps'}: {error}")
+
+
+def _is_plain(stages: Sequence[dict[str, Any]]) -> bool:
+    return len(stages) > 1 and len({stage["reduction"] for stage in stages}) == 1
+
+
+def _levels(stages: Sequence[dict[str, Any]]) -> list[int]:
+    """The n of ``res<n>`` per stage; for blocks of one stride 2, 3, ..."""
+    if _is_plain(stages):
+        return list(range(2, len(stages) + 2))
+    levels: list[int] = []
+    for stage in stages:
+        level = round(log2(stage["reduction"]))
+        levels.append(max(level, levels[-1] + 1) if levels else level)
+    return levels
+
+
+def _map_names(stages: Sequence[dict[str, Any]]) -> list[str]:
+    if _is_plain(stages):
+        return [f"block{index}" for index in range(len(stages))]
+    return [f"res{level}" for level in _levels(stages)]
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
+    """``MODEL.TIMM`` as a backbone, frozen up to ``MODEL.BACKBONE.FREEZE_AT``."""
+    node = cfg.MODEL.TIMM
+    assert input_shape.channels is not None, "the input's channels must be known"
+    return TimmBackbone(
+        node.NAME,
+        in_channels=input_shape.channels,
+        out_indices=node.OUT_INDICES,
+        output_stride=node.OUTPUT_STRIDE,
+        drop_path_rate=node.DROP_PATH_RATE,
+        norm=node.NORM,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+    )
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """A feature pyramid as ``MODEL.FPN`` describes it, with ``p6`` on top, over ``MODEL.TIMM``."""
+    bottom_up = build_timm_backbone(cfg, input_shape)
+    given = bottom_up.output_shape()
+    node = cfg.MODEL.FPN
+    for name in node.IN_FEATURES:
+        if name not in given:
+            listed = ", ".join(f"{n} (stride {s.stride})" for n, s in given.items())
+            raise UserError(
+                f"MODEL.FPN.IN_FEATURES has {name!r}; {cfg.MODEL.TIMM.NAME} gives {listed}."
+            )
+    return FPN(
+        bottom_up=bottom_up,
+        in_features=node.IN_FEATURES,
+        out_channels=node.OUT_CHANNELS,
+        norm=node.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=node.FUSE_TYPE,
+    )
