@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from panoptic_deeplab_scenes import HEIGHT, THING_IDS, WIDTH, alternating, street
+from panoptic_deeplab_scenes import HEIGHT, THING_IDS, WIDTH, alternating, peak_mib, street
 
 from seg_projects.data.panoptic_deeplab_targets import PanopticDeepLabTargetGenerator
 from seg_projects.postprocessing import group_panoptic
@@ -41,7 +41,7 @@ def main() -> None:
     """Prints a row per scene: milliseconds, ratio, share of differing pixels."""
     print(
         f"grouping at {HEIGHT}x{WIDTH}, {torch.get_num_threads()} threads: "
-        "things, centres | ours, ms | Detectron2 / ours | differing pixels"
+        "things, centres | ours, ms | Detectron2 / ours | differing pixels | MiB: ours, theirs"
     )
     for things in (20, 60, 160):
         semantic, heatmap, offsets = network_outputs(things)
@@ -51,14 +51,12 @@ def main() -> None:
             arguments = (semantic[None], heatmap[None], offsets)
             theirs = lambda: get_panoptic_segmentation(*arguments, **SETTINGS)  # noqa: E731, B023
             differing = (theirs()[0][0] != panoptic).float().mean().item()
-        mine, ratio = alternating(
-            lambda: group_panoptic(semantic, heatmap, offsets, **SETTINGS),  # noqa: B023
-            theirs,
-            pairs=PAIRS,
-        )
+        ours = lambda: group_panoptic(semantic, heatmap, offsets, **SETTINGS)  # noqa: E731, B023
+        mine, ratio = alternating(ours, theirs, pairs=PAIRS)
+        memory = [peak_mib(call) if call else float("nan") for call in (ours, theirs)]
         print(
             f"{things:4d}, {len(centers):4d} | {1e3 * mine:7.1f} | {ratio or float('nan'):6.1f} | "
-            f"{differing:.2g}"
+            f"{differing:.2g} | {memory[0]:.0f}, {memory[1]:.0f}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,3 +50,19 @@ def alternating(
     if theirs is None:
         return mine, None
     return mine, statistics.median(b / a for a, b in times if b is not None)
+
+
+def peak_mib(call: Callable[[], object]) -> float:
+    """Memory in MiB that one call takes at its peak; NaN where Linux does not say."""
+    status = Path("/proc/self/status")
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is the present state again
+        before = _kib(status.read_text(), "VmRSS")
+        call()
+        return (_kib(status.read_text(), "VmHWM") - before) / 1024
+    except OSError:
+        return float("nan")
+
+
+def _kib(status: str, name: str) -> int:
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name))

@@ -10,10 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
+# Pixels; smaller maps take less time than the compiled code takes to load.
+KERNELS_FROM = 1 << 19
 
 
 class _Runs(NamedTuple):
@@ -74,10 +79,13 @@ class PanopticDeepLabTargetGenerator:
             thing to its centre as (dy, dx), 0 elsewhere; ``sem_seg_weights`` (H, W),
             ``center_weights`` and ``offset_weights`` (1, H, W), float32.
         """
+        if kernels := _kernels(panoptic):
+            return self._by_kernels(kernels, panoptic, segments_info)
         size = panoptic.shape
         runs = _runs_of(panoptic)
         index = _segment_of_runs(runs.ids, segments_info)
-        table, points = self._describe(runs, index, segments_info)
+        areas, means_yx = _areas_and_means(runs, index, len(segments_info) + 1)
+        table, points = self._describe(areas, means_yx, segments_info)
 
         def painted(values: np.ndarray) -> torch.Tensor:
             return torch.from_numpy(np.repeat(values[index], runs.lengths).reshape(size))
@@ -92,12 +100,49 @@ class PanopticDeepLabTargetGenerator:
             "offset_weights": painted(table.offset_weights)[None],
         }
 
+    def _by_kernels(
+        self,
+        kernels: ModuleType,
+        panoptic: np.ndarray,
+        segments_info: Sequence[Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """The same by compiled loops: one pass that sums, one that writes."""
+        size = panoptic.shape
+        # Of an id that is listed twice the last row counts.
+        row_of = {segment["id"]: row for row, segment in enumerate(segments_info)}
+        known = np.array(sorted(row_of), dtype=np.int64)
+        rows = np.array([row_of[id_] for id_ in known.tolist()], dtype=np.int64)
+        sums = kernels.areas_and_sums(panoptic, known, rows, len(segments_info))
+        with np.errstate(invalid="ignore"):
+            means_yx = sums[:, 1:] / sums[:, :1]
+        table, points = self._describe(sums[:, 0], means_yx, segments_info)
+        weights = np.stack(
+            [table.semantic_weights, table.center_weights, table.offset_weights], axis=1
+        )
+        sem_seg = np.empty(size, dtype=np.int64)
+        maps = np.empty((3, *size), dtype=np.float32)
+        offset = np.empty((2, *size), dtype=np.float32)
+        kernels.paint(
+            panoptic, known, rows, table.labels, weights, table.centers_yx, sem_seg, maps, offset
+        )
+        return {
+            "sem_seg": torch.from_numpy(sem_seg),
+            "center": torch.from_numpy(self._center_map(points, size)),
+            "center_points": points,
+            "offset": torch.from_numpy(offset),
+            "sem_seg_weights": torch.from_numpy(maps[0]),
+            "center_weights": torch.from_numpy(maps[1:2]),
+            "offset_weights": torch.from_numpy(maps[2:]),
+        }
+
     def _describe(
-        self, runs: _Runs, index: np.ndarray, segments_info: Sequence[Mapping[str, Any]]
+        self,
+        areas: np.ndarray,
+        means_yx: np.ndarray,
+        segments_info: Sequence[Mapping[str, Any]],
     ) -> tuple[_Segments, list[list[float]]]:
         """The values of each segment, and the centres of the things that the map shows."""
         count = len(segments_info)
-        areas, means_yx = _areas_and_means(runs, index, count + 1)
         table = _Segments(
             labels=np.full(count + 1, self.ignore_label, dtype=np.int64),
             semantic_weights=np.ones(count + 1, dtype=np.float32),
@@ -145,6 +190,15 @@ class PanopticDeepLabTargetGenerator:
             part = peak[max(-top, 0) :, max(-left, 0) :][: window.shape[0], : window.shape[1]]
             np.maximum(window, part, out=window)
         return heat
+
+
+def _kernels(panoptic: np.ndarray) -> ModuleType | None:
+    """The compiled loops; None where they are not for this map."""
+    if panoptic.size < KERNELS_FROM or find_spec("numba") is None:
+        return None
+    from seg_projects.data import panoptic_target_kernels
+
+    return panoptic_target_kernels
 
 
 def _runs_of(ids: np.ndarray) -> _Runs:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib.util import find_spec
+from types import ModuleType
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .nearest_center import nearest_center
+
+# Pixels; smaller maps take less time than the compiled code takes to load.
+KERNELS_FROM = 1 << 19
 
 
 class PanopticGrouping(NamedTuple):
@@ -35,12 +41,32 @@ def find_instance_centers(
         raise ValueError(f"heatmap has the shape {tuple(heatmap.shape)}, not (H, W).")
     if nms_kernel % 2 == 0:
         raise ValueError(f"nms_kernel={nms_kernel} is even; a window around a pixel is odd.")
-    peaks = F.max_pool2d(heatmap[None], nms_kernel, stride=1, padding=nms_kernel // 2)[0]
-    centers = ((heatmap == peaks) & (heatmap > max(threshold, 0.0))).nonzero()
+    centers = _local_maxima(heatmap, max(threshold, 0.0), nms_kernel).nonzero()
     if top_k is None or len(centers) < top_k:
         return centers
     heights = heatmap[centers[:, 0], centers[:, 1]]
     return centers[heights > heights.topk(top_k).values[-1]]
+
+
+def _local_maxima(heatmap: Tensor, threshold: float, nms_kernel: int) -> Tensor:
+    """(H, W) bool."""
+    if kernels := _kernels(heatmap):
+        values = heatmap.contiguous().numpy()
+        found = kernels.local_maxima(values, np.float32(threshold), nms_kernel // 2)
+        return torch.from_numpy(found)
+    peaks = F.max_pool2d(heatmap[None], nms_kernel, stride=1, padding=nms_kernel // 2)[0]
+    return (heatmap == peaks) & (heatmap > threshold)
+
+
+def _kernels(values: Tensor) -> ModuleType | None:
+    """The compiled loops; None where they are not for ``values``, a map of float32."""
+    if values.device.type != "cpu" or values.dtype != torch.float32 or values.requires_grad:
+        return None
+    if values.shape[-2:].numel() < KERNELS_FROM or find_spec("numba") is None:
+        return None
+    from seg_projects.postprocessing import grouping_kernels
+
+    return grouping_kernels
 
 
 def group_pixels(centers_yx: Tensor, offsets: Tensor, thing_mask: Tensor) -> Tensor:
@@ -165,21 +191,76 @@ def group_panoptic(
         top_k: of centres.
         foreground_mask: (H, W) where things are; where ``semantic`` says so, if absent.
     """
+    centers = find_instance_centers(
+        heatmap, threshold=threshold, nms_kernel=nms_kernel, top_k=top_k
+    )
+    settings = _Settings(thing_ids, label_divisor, stuff_area, void_label)
+    kernels = _kernels(offsets)
+    if kernels is not None and len(centers) and semantic.dtype == torch.int64:
+        panoptic = _grouped_by_kernels(
+            kernels, semantic, centers, offsets, foreground_mask, settings
+        )
+        return PanopticGrouping(panoptic, centers)
     if foreground_mask is None:
         is_thing = _is_thing(_size(semantic.flatten()), thing_ids, semantic.device)
         things = is_thing.take(semantic)
     else:
         things = foreground_mask > 0
-    centers = find_instance_centers(
-        heatmap, threshold=threshold, nms_kernel=nms_kernel, top_k=top_k
-    )
     panoptic = merge_semantic_and_instance(
         semantic,
         group_pixels(centers, offsets, things),
         things,
-        label_divisor=label_divisor,
-        thing_ids=thing_ids,
-        stuff_area=stuff_area,
-        void_label=void_label,
+        **settings._asdict(),
     )
     return PanopticGrouping(panoptic, centers)
+
+
+class _Settings(NamedTuple):
+    """Of :func:`merge_semantic_and_instance`."""
+
+    thing_ids: Collection[int]
+    label_divisor: int
+    stuff_area: int
+    void_label: int
+
+
+def _grouped_by_kernels(
+    kernels: ModuleType,
+    semantic: Tensor,
+    centers_yx: Tensor,
+    offsets: Tensor,
+    foreground_mask: Tensor | None,
+    settings: _Settings,
+) -> Tensor:
+    """The panoptic map of the steps above in two passes over the image, without thing masks."""
+    classes = _size(semantic.flatten())
+    is_thing = _is_thing(classes, settings.thing_ids, semantic.device)
+    labels = semantic.contiguous().numpy()
+    foreground = (
+        np.empty((0, 0), dtype=bool)
+        if foreground_mask is None
+        else (foreground_mask > 0).view(semantic.shape).contiguous().numpy()
+    )
+    centers = centers_yx.to(offsets.dtype).numpy()
+    rows, columns = (int(extent) // kernels.CELL + 3 for extent in centers.max(axis=0))
+    first, candidates = kernels.candidate_grid(centers, rows, columns)
+    instances, counts = kernels.assign(
+        labels,
+        foreground,
+        is_thing.numpy(),
+        offsets.contiguous().numpy(),
+        centers,
+        first,
+        candidates,
+        columns,
+        classes,
+    )
+    votes = torch.from_numpy(counts)
+    stuff = (votes[0] >= settings.stuff_area) & ~is_thing
+    stuff_values = torch.where(
+        stuff, torch.arange(classes) * settings.label_divisor, settings.void_label
+    )
+    thing_values = _instance_table(votes, settings.label_divisor, settings.void_label)
+    return torch.from_numpy(
+        kernels.paint(labels, instances, stuff_values.numpy(), thing_values.numpy())
+    )

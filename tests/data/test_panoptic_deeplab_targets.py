@@ -9,6 +9,7 @@ import pytest
 import torch
 from golden import Golden
 
+from seg_projects.data import panoptic_deeplab_targets
 from seg_projects.data.panoptic_deeplab_targets import PanopticDeepLabTargetGenerator
 
 FIELDS = ("sem_seg", "center", "offset", "sem_seg_weights", "center_weights", "offset_weights")
@@ -106,3 +107,25 @@ def test_input_is_left_alone() -> None:
     generate = PanopticDeepLabTargetGenerator(ignore_label=255, thing_ids=[0])
     generate(ids, [_segment(3, 0)])
     assert ids.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_compiled_loops_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba", reason="pip install -e .[fast]")
+    rng = np.random.default_rng(0)
+    segments = [_segment(7, 1), _segment(2**24 - 1, 0, crowd=1), _segment(300, 5), _segment(8, 1)]
+    settings: dict[str, Any] = {"small_instance_area": 9, "small_instance_weight": 3, "sigma": 1}
+    for ignored in (False, True):
+        generate = PanopticDeepLabTargetGenerator(
+            255, [0, 1], **settings, ignore_stuff_in_offset=ignored
+        )
+        # Columns are repeated, so that there are runs of several pixels.
+        ids = rng.choice([0, 7, 8, 300, 2**24 - 1], (9, 5)).repeat(3, axis=1).astype(np.int32)
+        monkeypatch.setattr(panoptic_deeplab_targets, "KERNELS_FROM", 1 << 40)
+        expected = generate(ids, segments)
+        monkeypatch.setattr(panoptic_deeplab_targets, "KERNELS_FROM", 0)
+        found = generate(ids, segments)
+        assert found["center_points"] == expected["center_points"]
+        for field in FIELDS:
+            assert found[field].dtype == expected[field].dtype
+            assert torch.equal(found[field], expected[field]), field
+        assert generate(np.zeros((2, 3), dtype=np.int32), [])["sem_seg"].unique().tolist() == [255]
