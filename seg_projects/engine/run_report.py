@@ -104,6 +104,7 @@ CATEGORY_FIGURES = (
     ("segm", "AP", "mask AP"),
     ("bbox", "AP", "box AP"),
     ("sem_seg", "IoU", "IoU"),
+    ("sem_seg", "Dice", "Dice"),
     ("sem_seg", "BF1", "BF1"),
 )
 
