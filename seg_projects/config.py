@@ -13,6 +13,9 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # Folder that relative paths of declared data sets start from; "" means the environment
     # variable DETECTRON2_DATASETS, or ./datasets where that is not set.
     cfg.DATASETS.ROOT = ""
+    # Whether the quick part of the data doctor looks at the data sets before the first iteration
+    # and stops at errors: JSON files, which files exist, some of their sizes; seconds.
+    cfg.DATASETS.CHECK = True
     # Data sets declared in the config alone, COCO panoptic format. Each entry is a dict with
     #   NAME            the name for DATASETS.TRAIN / DATASETS.TEST
     #   IMAGES          folder of the images

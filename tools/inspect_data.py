@@ -1,7 +1,8 @@
 #!/usr/bin/env python
-"""The data doctor: checks a COCO instances or COCO panoptic file, its images and its PNG files.
+"""The data doctor: checks a COCO instances or panoptic file, or label maps, and their images.
 
 python tools/inspect_data.py my_data/train.json --against my_data/val.json
+python tools/inspect_data.py my_data/images --labels my_data/labels --num-classes 3
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("json", type=Path, help="the annotation file")
+    add("json", type=Path, help="the annotation file; with --labels, the folder of the images")
+    add("--labels", type=Path, metavar="DIR", help="label maps, of the images' names")
+    add("--ignore-label", type=int, default=255, help="of label maps: value that does not count")
     add("--images", type=Path, metavar="DIR", help="default: the folder of the JSON's name")
     add("--masks", type=Path, metavar="DIR", help="default: the same with _masks")
-    add("--num-classes", type=int, metavar="N", help="thing classes of the config")
+    add("--num-classes", type=int, metavar="N", help="classes of the config; of things")
     add("--divisor", type=int, default=1000, help="panoptic label divisor")
     add("--against", type=Path, metavar="JSON", help="another split that must share no image")
     add("--against-images", type=Path, metavar="DIR", help="its images, if not in its own folder")
@@ -50,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def inspect(args: argparse.Namespace) -> int:
     """What the arguments ask for; returns the exit status."""
+    if args.labels is not None:
+        return _inspect_label_maps(args)
     from seg_projects.data import doctor
 
     content = doctor.read_annotations(args.json)
@@ -81,6 +86,25 @@ def inspect(args: argparse.Namespace) -> int:
         print(f"Written: {write_data_page(args.html, page)}")
     if args.fix is not None:
         _write_corrected(args.fix, content, masks)
+    return int(doctor.has_errors(findings))
+
+
+def _inspect_label_maps(args: argparse.Namespace) -> int:
+    from seg_projects.data import doctor
+    from seg_projects.data.datasets.semantic import load_semantic_records
+    from seg_projects.data.label_maps import class_table
+    from seg_projects.errors import UserError
+
+    if args.num_classes is None:
+        raise UserError("Label maps need --num-classes: their values are 0 to N - 1.")
+    for path in (args.json, args.labels):
+        if not path.is_dir():
+            raise UserError(f"{path} is no folder.")
+    table = class_table(args.num_classes, value_map=None, ignore_label=args.ignore_label)
+    records = load_semantic_records(args.json, args.labels)
+    findings = doctor.inspect_label_maps(records, table, workers=args.workers)
+    print(f"{len(records)} images")
+    print(doctor.findings_table(findings, examples=args.examples) or "No defects found.")
     return int(doctor.has_errors(findings))
 
 

@@ -29,6 +29,7 @@ from seg_projects.data import (
     declare_semantic_datasets,
 )
 from seg_projects.data.categories import output_categories
+from seg_projects.data.doctor.quick import require_sound
 from seg_projects.deeplab_config import check_joint_classes, needs_joint_classes
 from seg_projects.errors import UserError
 from seg_projects.evaluation.build import PANOPTIC_TYPES
@@ -187,8 +188,8 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
         args: with ``config_file``, ``eval_only`` and ``resume``, as ``tools/train_net.py`` has.
 
     Raises:
-        UserError: a data set is missing or not registered, class counts disagree, the weights
-            are missing, the output folder cannot be written.
+        UserError: a data set is missing, not registered or has errors, class counts disagree, the
+            weights are missing, the output folder cannot be written.
     """
     if cfg.MODEL.DEVICE == "cpu":
         # Weights of classes that never occur have vanishing gradients, and arithmetic on denormal
@@ -196,6 +197,10 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
         torch.set_flush_denormal(True)
     declare_datasets(cfg, eval_only=args.eval_only)
     _check_weights(cfg, eval_only=args.eval_only, resume=args.resume)
+    if cfg.DATASETS.CHECK:
+        names = [*(() if args.eval_only else cfg.DATASETS.TRAIN), *cfg.DATASETS.TEST]
+        for name in dict.fromkeys(names):
+            require_sound(name)
     _check_output_dir(Path(cfg.OUTPUT_DIR))
     cfg.freeze()
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="seg_projects")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_runs import tiny_config, write_config
+from tiny_runs import prepare_tiny_shapes, tiny_config, write_config
 
 from seg_projects.engine import import_modules, load_config, prepare
 from seg_projects.engine.setup import check_gpus
@@ -240,6 +240,15 @@ def test_prepared_folder_holds_config_and_categories(tiny_root: Path, tmp_path: 
         "config.yaml",
         "log.txt",
     ]
+
+
+def test_data_check_can_be_switched_off(tmp_path: Path) -> None:
+    root = prepare_tiny_shapes(tmp_path / "data")
+    next((root / "shapes" / "train").iterdir()).unlink()
+    with pytest.raises(UserError, match="missing image"):
+        _prepare(tmp_path, tiny_config(root, tmp_path / "out"))
+    _prepare(tmp_path, tiny_config(root, tmp_path / "out", DATASETS={"CHECK": False}))
+    _prepare(tmp_path, tiny_config(root, tmp_path / "out", DATASETS={"TRAIN": ["tiny_val"]}))
 
 
 def test_modules_of_the_current_folder_are_imported(

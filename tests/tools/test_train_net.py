@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_runs import REPOSITORY, run_python, tiny_config, tool_main, write_config
+from tiny_runs import (
+    REPOSITORY,
+    prepare_tiny_shapes,
+    run_python,
+    tiny_config,
+    tool_main,
+    write_config,
+)
 
 TRAIN_NET = REPOSITORY / "tools" / "train_net.py"
 
@@ -168,3 +175,16 @@ def test_several_processes_without_devices_are_a_mistake(
 def test_missing_module_is_a_mistake(tiny_run: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert _train_net("--config-file", tiny_run.config, "--import", "absent_heads") == 2
     assert "--import absent_heads: there is no module" in capsys.readouterr().err
+
+
+def test_defective_data_stop_before_the_first_iteration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = prepare_tiny_shapes(tmp_path / "data")
+    next((root / "shapes" / "train").iterdir()).unlink()
+    config = write_config(tmp_path / "tiny.yaml", tiny_config(root, tmp_path / "output"))
+    assert _train_net("--config-file", config) == 2
+    error = capsys.readouterr().err
+    assert "'tiny_train' has errors: missing image (1)" in error
+    assert "python tools/inspect_data.py" in error
+    assert not (tmp_path / "output" / "metrics.json").exists()

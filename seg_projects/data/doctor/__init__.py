@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from seg_projects.data.conversion.image_files import read_json
 from seg_projects.errors import UserError
 
 from .corrections import corrected
 from .findings import KINDS, Finding, Record, findings_table, has_errors
-from .images import check_categories, check_image_files, check_image_records, check_splits
+from .images import (
+    check_categories,
+    check_image_files,
+    check_image_records,
+    check_splits,
+    in_threads,
+)
 from .instances import check_instances
+from .label_maps import check_label_map
 from .panoptic import check_panoptic
 from .statistics import CategoryCount, DataStatistics, data_statistics
 
@@ -24,6 +34,7 @@ __all__ = [
     "findings_table",
     "has_errors",
     "inspect_data",
+    "inspect_label_maps",
     "read_annotations",
 ]
 
@@ -43,6 +54,28 @@ def read_annotations(path: Path) -> Record:
         if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
             raise UserError(f"{path} is no COCO file: {part!r} is not a list of objects.")
     return content
+
+
+def inspect_label_maps(
+    records: Sequence[Record], table: np.ndarray, *, workers: int = 4
+) -> list[Finding]:
+    """All findings of label maps and their images.
+
+    Args:
+        records: of the data set, see :func:`load_semantic_records`.
+        table: value in the file -> class, see :func:`class_table`.
+        workers: threads.
+    """
+    images = [{**r, "id": r["image_id"], "file_name": Path(r["file_name"]).name} for r in records]
+    folder = Path(records[0]["file_name"]).parent if records else Path()
+    findings = list(check_image_files(images, folder, {}, workers=workers))
+
+    def check(record: Record) -> list[Finding]:
+        return list(check_label_map(record, table))
+
+    for found in in_threads(check, records, workers):
+        findings += found
+    return findings
 
 
 def inspect_data(

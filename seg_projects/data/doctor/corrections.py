@@ -12,7 +12,7 @@ from pathlib import Path
 
 from seg_projects.data.conversion.coco_panoptic import measure_segments
 from seg_projects.data.doctor.findings import Record
-from seg_projects.data.doctor.images import is_sound_image
+from seg_projects.data.doctor.images import sound_images
 from seg_projects.data.doctor.instances import check_annotation, check_segmentation, measure
 from seg_projects.data.panoptic_ids import read_panoptic_ids
 from seg_projects.errors import UserError
@@ -28,7 +28,7 @@ def corrected(content: Record, masks: Path) -> tuple[Record, Counter[str]]:
         masks: folder of the PNG files of a panoptic set.
     """
     content = copy.deepcopy(content)
-    images = {i["id"]: i for i in content["images"] if is_sound_image(i)}
+    images = sound_images(content)
     categories = {c["id"]: c for c in content["categories"] if "id" in c}
     changed: Counter[str] = Counter()
     for annotation in content["annotations"]:

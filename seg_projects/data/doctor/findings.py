@@ -59,6 +59,10 @@ KINDS: dict[str, Severity] = {
     "contradicting isthing": "error",
     "stuff in several segments": "warning",
     "more instances than the divisor": "error",
+    "missing label map": "error",
+    "unreadable label map": "error",
+    "label map of another size": "error",
+    "label value without class": "error",
 }
 
 

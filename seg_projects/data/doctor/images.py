@@ -66,6 +66,11 @@ def check_image_records(images: Sequence[Record]) -> Iterator[Finding]:
         yield Finding("duplicate file name", "images", f"{value} occurs again")
 
 
+def sound_images(content: Record) -> dict[Any, Record]:
+    """The image records that have their fields, by id."""
+    return {record["id"]: record for record in content["images"] if is_sound_image(record)}
+
+
 def is_sound_image(record: Record) -> bool:
     """Whether an image record has its fields, so that it can be checked further."""
     sizes = (record.get("height"), record.get("width"))
@@ -129,13 +134,7 @@ def check_image_file(path: Path, record: Record) -> CheckedFile:
         size = displayed_size(content)
     except (UnidentifiedImageError, OSError) as error:
         return CheckedFile([Finding("unreadable image", name, str(error))])
-    findings = []
-    stated = (record["height"], record["width"])
-    if stated != size:
-        turned = stated == size[::-1] and size != _stored_size(content)
-        kind = "size before EXIF rotation" if turned else "size mismatch"
-        text = f"JSON {stated[1]} x {stated[0]}, image {size[1]} x {size[0]} pixels"
-        findings.append(Finding(kind, name, text))
+    findings = check_size(record, size, lambda: _stored_size(content))
     color = None
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -144,6 +143,19 @@ def check_image_file(path: Path, record: Record) -> CheckedFile:
     except (OSError, SyntaxError, ValueError) as error:
         findings.append(Finding("truncated image", name, str(error)))
     return CheckedFile(findings, digest, color)
+
+
+def check_size(
+    record: Record, size: tuple[int, int], stored: Callable[[], tuple[int, int]]
+) -> list[Finding]:
+    """At most one finding about an image of ``size`` (H, W) as shown, ``stored`` before EXIF."""
+    stated = (record["height"], record["width"])
+    if stated == size:
+        return []
+    turned = stated == size[::-1] and size != stored()
+    kind = "size before EXIF rotation" if turned else "size mismatch"
+    text = f"JSON {stated[1]} x {stated[0]}, image {size[1]} x {size[0]} pixels"
+    return [Finding(kind, record["file_name"], text)]
 
 
 def _mean_color(image: Image.Image) -> tuple[float, ...]:

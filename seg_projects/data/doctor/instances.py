@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from seg_projects.data.conversion.coco_instances import encode_segmentation
 from seg_projects.data.doctor.findings import Finding, Record
-from seg_projects.data.doctor.images import is_sound_image, repeated
+from seg_projects.data.doctor.images import repeated, sound_images
 
 # Polygon tools differ in whether the outline belongs to the object: by a pixel on each side.
 BOX_TOLERANCE = 2.0
@@ -22,23 +22,31 @@ MASK_BOX_TOLERANCE = 4.0
 
 def check_instances(content: Record) -> Iterator[Finding]:
     """Every annotation by itself, and those of an image beside each other."""
+    yield from check_instance_records(content, check_annotation)
+    yield from _check_repetitions(content["annotations"])
+
+
+def check_instance_records(
+    content: Record, check: Callable[[Record, Record, set[Any]], Iterator[Finding]]
+) -> Iterator[Finding]:
+    """The ids of the annotations, and ``check`` (annotation, image, category ids) of each."""
     annotations = content["annotations"]
     for value in repeated(a.get("id") for a in annotations):
         yield Finding("duplicate annotation id", "annotations", f"id {value} occurs again")
-    images = {i["id"]: i for i in content["images"] if is_sound_image(i)}
+    images = sound_images(content)
     unsound = {i.get("id") for i in content["images"]} - set(images)
     categories = {c.get("id") for c in content["categories"]}
     for annotation in annotations:
-        where = f"annotation {annotation.get('id')}"
         if missing := [k for k in ("id", "image_id", "category_id") if k not in annotation]:
+            where = f"annotation {annotation.get('id')}"
             yield Finding("malformed annotation", where, f"it has no {missing[0]!r}")
         elif annotation["image_id"] in images:
             image = images[annotation["image_id"]]
-            for finding in check_annotation(annotation, image, categories):
+            for finding in check(annotation, image, categories):
                 yield finding._replace(image=image["file_name"], shape=annotation)
         elif annotation["image_id"] not in unsound:
+            where = f"annotation {annotation['id']}"
             yield Finding("annotation without image", where, f"image {annotation['image_id']}")
-    yield from _check_repetitions(annotations)
 
 
 def _check_repetitions(annotations: Sequence[Record]) -> Iterator[Finding]:
@@ -53,23 +61,34 @@ def _check_repetitions(annotations: Sequence[Record]) -> Iterator[Finding]:
 
 def check_annotation(annotation: Record, image: Record, categories: set[Any]) -> Iterator[Finding]:
     """One annotation of a sound image record."""
-    where = f"annotation {annotation['id']} of {image['file_name']}"
-    size = (image["height"], image["width"])
+    found = list(check_fields(annotation, image, categories))
+    yield from found
+    where, size = _place(annotation, image)
+    segmentation = annotation.get("segmentation")
+    mask_findings = list(check_segmentation(segmentation, size, where))
+    yield from mask_findings
+    no_box = any(f.kind == "malformed box" for f in found)
+    if not no_box and not any(f.severity == "error" for f in mask_findings):
+        yield from _check_against_mask(annotation, size, where)
+
+
+def check_fields(annotation: Record, image: Record, categories: set[Any]) -> Iterator[Finding]:
+    """Category, ``iscrowd`` and box of one annotation of a sound image record, not its mask."""
+    where, size = _place(annotation, image)
     if annotation["category_id"] not in categories:
         yield Finding("unknown category", where, f"id {annotation['category_id']}")
     crowd = annotation.get("iscrowd", 0)
-    segmentation = annotation.get("segmentation")
     if crowd not in (0, 1):
         yield Finding("invalid iscrowd", where, f"{crowd!r} is neither 0 nor 1")
-    elif crowd and isinstance(segmentation, list):
+    elif crowd and isinstance(annotation.get("segmentation"), list):
         yield Finding("crowd with polygons", where, "crowds have run lengths")
-    box_findings = list(_check_box(annotation.get("bbox"), size, where))
-    yield from box_findings
-    mask_findings = list(check_segmentation(segmentation, size, where))
-    yield from mask_findings
-    if any(f.severity == "error" for f in [*box_findings, *mask_findings]):
-        return
-    yield from _check_against_mask(annotation, size, where)
+    yield from _check_box(annotation.get("bbox"), size, where)
+
+
+def _place(annotation: Record, image: Record) -> tuple[str, tuple[int, int]]:
+    """How findings name the annotation, and (H, W) of its image."""
+    where = f"annotation {annotation['id']} of {image['file_name']}"
+    return where, (image["height"], image["width"])
 
 
 def _check_box(box: Any, size: tuple[int, int], where: str) -> Iterator[Finding]:

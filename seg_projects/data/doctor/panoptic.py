@@ -11,7 +11,7 @@ from PIL import Image
 
 from seg_projects.data.conversion.coco_panoptic import measure_segments
 from seg_projects.data.doctor.findings import Finding, Record
-from seg_projects.data.doctor.images import in_threads, is_sound_image, is_whole, repeated
+from seg_projects.data.doctor.images import in_threads, is_whole, repeated, sound_images
 from seg_projects.data.panoptic_ids import ids_from_image
 
 MAX_ID = 2**24 - 1
@@ -22,35 +22,42 @@ def check_panoptic(
 ) -> Iterator[Finding]:
     """Every annotation and its PNG in ``masks``; at most ``divisor`` - 1 instances of a class."""
     annotations = content["annotations"]
-    images = {i["id"]: i for i in content["images"] if is_sound_image(i)}
-    unsound = {i.get("id") for i in content["images"]} - set(images)
+    images = sound_images(content)
     annotated = {a.get("image_id") for a in annotations}
     for image_id, record in images.items():
         if image_id not in annotated:
             yield Finding("image without annotation", record["file_name"], f"image {image_id}")
+    yield from check_segment_records(content, divisor=divisor)
+
+    def check(annotation: Record) -> list[Finding]:
+        image = images[annotation["image_id"]]
+        found = _check_png(annotation, image, masks)
+        return [finding._replace(image=image["file_name"]) for finding in found]
+
+    usable = [a for a in annotations if _is_sound(a) and a["image_id"] in images]
+    for found in in_threads(check, usable, workers):
+        yield from found
+
+
+def check_segment_records(content: Record, *, divisor: int) -> Iterator[Finding]:
+    """The annotations of a panoptic file by themselves; no PNG is opened."""
+    annotations = content["annotations"]
+    images = sound_images(content)
+    unsound = {i.get("id") for i in content["images"]} - set(images)
     for value in repeated(a.get("image_id") for a in annotations):
         yield Finding("image annotated twice", "annotations", f"image {value}")
     things = {c["id"]: bool(c.get("isthing")) for c in content["categories"] if "id" in c}
-    usable = []
     for number, annotation in enumerate(annotations):
         where = str(annotation.get("file_name", f"annotations[{number}]"))
         if not _is_sound(annotation):
             text = "needs 'image_id', 'file_name' and 'segments_info' with 'id', 'category_id'"
             yield Finding("malformed annotation", where, text)
         elif annotation["image_id"] in images:
-            usable.append(annotation)
+            name = images[annotation["image_id"]]["file_name"]
+            for finding in _check_segments(annotation["segments_info"], things, where, divisor):
+                yield finding._replace(image=name)
         elif annotation["image_id"] not in unsound:
             yield Finding("annotation without image", where, f"image {annotation['image_id']}")
-
-    def check(annotation: Record) -> list[Finding]:
-        segments = annotation["segments_info"]
-        image = images[annotation["image_id"]]
-        found = list(_check_segments(segments, things, annotation["file_name"], divisor))
-        found += _check_png(annotation, image, masks)
-        return [finding._replace(image=image["file_name"]) for finding in found]
-
-    for found in in_threads(check, usable, workers):
-        yield from found
 
 
 def _is_sound(annotation: Record) -> bool:

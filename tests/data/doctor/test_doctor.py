@@ -15,8 +15,16 @@ from PIL import Image
 from tiny_runs import tool_main
 
 from seg_projects.data.conversion.coco_panoptic import write_png
-from seg_projects.data.doctor import KINDS, findings_table, inspect_data, read_annotations
+from seg_projects.data.datasets.semantic import load_semantic_records
+from seg_projects.data.doctor import (
+    KINDS,
+    findings_table,
+    inspect_data,
+    inspect_label_maps,
+    read_annotations,
+)
 from seg_projects.data.doctor.instances import expand_counts
+from seg_projects.data.label_maps import class_table
 from seg_projects.data.panoptic_ids import rgb_from_ids
 from seg_projects.errors import UserError
 
@@ -224,8 +232,44 @@ def test_image_of_two_splits_is_found(folder: Path) -> None:
     assert _kinds(_instances(), folder, other=other) == {"image in two splits"}
 
 
+LABEL_MAPS = [
+    ("missing label map", lambda path: path.unlink()),
+    ("unreadable label map", lambda path: path.write_text("no image")),
+    ("unreadable label map", lambda path: write_png(path, np.zeros((10, 12, 3), np.uint8))),
+    ("label map of another size", lambda path: write_png(path, np.zeros((9, 12), np.uint8))),
+    ("label value without class", lambda path: write_png(path, np.full((10, 12), 7, np.uint16))),
+]
+
+
+@pytest.mark.parametrize(("kind", "plant"), [(None, None), *LABEL_MAPS])
+def test_defect_of_label_maps_is_found(
+    folder: Path, kind: str | None, plant: Callable[[Path], object] | None
+) -> None:
+    labels = np.zeros((10, 12), np.uint8)
+    labels[0] = 255
+    for name in "ab":
+        write_png(folder / "labels" / f"{name}.png", labels)
+    records = load_semantic_records(folder / "images", folder / "labels")
+    if plant is not None:
+        plant(folder / "labels" / "a.png")
+    table = class_table(2, value_map=None, ignore_label=255)
+    found = inspect_label_maps(records, table, workers=1)
+    assert [f.kind for f in found] == ([kind] if kind else [])
+
+
+def test_tool_looks_at_label_maps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "ab":
+        write_png(folder / "labels" / f"{name}.png", np.full((10, 12), 2, np.uint8))
+    arguments = [str(folder / "images"), "--labels", str(folder / "labels"), "--num-classes"]
+    assert tool_main("inspect_data")([*arguments, "3"]) == 0
+    assert tool_main("inspect_data")([*arguments, "2"]) == 1
+    assert "label value without class" in capsys.readouterr().out
+    assert tool_main("inspect_data")(arguments[:-1]) == 2
+    assert "need --num-classes" in capsys.readouterr().err
+
+
 def test_every_kind_is_planted() -> None:
-    planted = {kind for kind, _ in INSTANCES + PANOPTIC}
+    planted = {kind for kind, _ in INSTANCES + PANOPTIC} | {kind for kind, *_ in LABEL_MAPS}
     assert planted | {"image in two splits", "more instances than the divisor"} == set(KINDS)
 
 
