@@ -4,7 +4,9 @@ r"""Scores predictions that are files: no model, no config.
 python tools/evaluate.py panoptic --truth gt.json --truth-masks gt/ \
     --predictions pred.json --prediction-masks pred/ --fail-under PQ=40
 python tools/evaluate.py instances --truth instances.json --predictions results.json
-python tools/evaluate.py semantic --truth labels/ --predictions predicted/ --classes road,sky
+python tools/evaluate.py semantic --truth labels/ --predictions predicted/ --classes road,sky \
+    --metric boundary_f1 --metric surface_distance --spacing 0.5 0.5
+python tools/evaluate.py cityscapes --truth gtFine/val --predictions results/ [--instances]
 """
 
 from __future__ import annotations
@@ -70,6 +72,29 @@ def build_parser() -> argparse.ArgumentParser:
         "--classes", required=True, metavar="NAME,NAME", help="names of the labels 0, 1, ..."
     )
     semantic.add_argument("--ignore-label", type=int, default=255, help="truth that is left out")
+    semantic.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        dest="metrics",
+        metavar="NAME",
+        help="boundary_f1, boundary_iou or surface_distance, beside those of pixels; repeatable",
+    )
+    semantic.add_argument(
+        "--spacing",
+        type=float,
+        nargs=2,
+        default=(1.0, 1.0),
+        metavar=("HEIGHT", "WIDTH"),
+        help="of a pixel, the unit of surface distances (default: pixels)",
+    )
+    cityscapes = kinds.add_parser(
+        "cityscapes", parents=[common], help="gtFine against label maps, or text files and masks"
+    )
+    cityscapes.add_argument("--instances", action="store_true", help="AP of TXT files and masks")
+    cityscapes.add_argument(
+        "--train-ids", action="store_true", help="the label maps hold train ids, not label ids"
+    )
     return parser
 
 
@@ -119,6 +144,8 @@ def _evaluate(args: argparse.Namespace) -> Scores:
             boundary_share=args.boundary,
             bootstrap=args.bootstrap,
         )
+    if args.kind == "cityscapes":
+        return _evaluate_cityscapes(args)
     from seg_projects.evaluation.label_map_files import evaluate_label_maps
 
     names = args.classes.split(",")
@@ -128,6 +155,18 @@ def _evaluate(args: argparse.Namespace) -> Scores:
         names,
         ignore_label=args.ignore_label,
         bootstrap=args.bootstrap,
+        metrics=args.metrics,
+        spacing=tuple(args.spacing),
+    )
+
+
+def _evaluate_cityscapes(args: argparse.Namespace) -> Scores:
+    from seg_projects.evaluation import cityscapes_files
+
+    if args.instances:
+        return cityscapes_files.evaluate_cityscapes_instances(args.truth, args.predictions)
+    return cityscapes_files.evaluate_cityscapes_labels(
+        args.truth, args.predictions, train_ids=args.train_ids
     )
 
 

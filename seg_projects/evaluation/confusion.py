@@ -126,6 +126,8 @@ def mean_scores(counts: np.ndarray) -> dict[str, float]:
       Detectron2 does: predicting a class that is absent costs only the pixels it takes away.
     * ``mIoU_union``: over the classes that truth or prediction hold, so that a class that is only
       predicted counts as 0.
+    * ``mIoU_all``: over all K classes, as PASCAL VOC's devkit: one class on neither side makes it
+      undefined (NaN).
     * ``fwIoU``: IoU weighted by the truth's pixels. ``pACC``: share of correct pixels.
     * ``kappa``: Cohen's, agreement beyond chance, 100 is perfect and 0 is chance.
 
@@ -139,6 +141,7 @@ def mean_scores(counts: np.ndarray) -> dict[str, float]:
     return {
         "mIoU": 100 * mean(iou[occurs]),
         "mIoU_union": 100 * mean(iou[~np.isnan(iou)]),
+        "mIoU_all": 100 * mean(iou),
         "fwIoU": 100 * weighted,
         "mDice": 100 * mean(dice[occurs]),
         "mACC": 100 * mean(ratio(hits, truth)[occurs]),

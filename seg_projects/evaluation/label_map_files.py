@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -12,14 +12,9 @@ from tqdm import tqdm
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_miou
-from seg_projects.evaluation.confusion import (
-    absence_notes,
-    class_counts,
-    class_scores,
-    confusion_matrix,
-    mean_scores,
-)
 from seg_projects.evaluation.scores import Problems, Scores
+from seg_projects.evaluation.semantic_metrics import LabelPair, build_semantic_metrics
+from seg_projects.evaluation.semantic_scores import compact, semantic_scores
 
 SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".npy"}
 
@@ -85,8 +80,11 @@ def evaluate_label_maps(
     *,
     ignore_label: int,
     bootstrap: int = 0,
+    metrics: Sequence[Any] = (),
+    spacing: tuple[float, float] = (1.0, 1.0),
+    num_worst: int = 20,
 ) -> Scores:
-    """Scores of the folder ``predictions`` against ``truth``, from one confusion matrix.
+    """Scores of the folder ``predictions`` against ``truth``.
 
     Args:
         truth: folder of label maps, labels in [0, K) or ``ignore_label``.
@@ -95,30 +93,35 @@ def evaluate_label_maps(
         ignore_label: pixels of the truth that count nowhere.
         bootstrap: number of drawn data sets; ``mIoU_low`` and ``mIoU_high`` enclose 95 % of
             their mIoUs. None are drawn for 0.
+        metrics: beyond those of pixels, as ``TEST.SEMANTIC_METRICS`` names them.
+        spacing: height and width of a pixel, the unit of surface distances.
+        num_worst: images that are named per metric.
 
     Raises:
         UserError: maps cannot be compared; all of them are named.
     """
-    pairs = pair_label_maps(truth, predictions)
+    chosen = build_semantic_metrics(metrics)
+    pairs = {pair.name: pair for pair in pair_label_maps(truth, predictions)}
     problems = Problems()
-    total = np.zeros((len(names), len(names)), dtype=np.int64)
-    pixels = []
-    for pair in tqdm(pairs, desc="labels", unit="image", disable=None):
+    tables: dict[str, list[np.ndarray]] = {}
+    for name, pair in tqdm(pairs.items(), desc="labels", unit="image", disable=None):
         try:
             true_labels = read_label_map(pair.truth)
             labels = read_label_map(pair.predicted)
             _check_labels(true_labels, labels, len(names), ignore_label)
-            valid = np.where(true_labels == ignore_label, -1, true_labels.astype(np.int64))
-            matrix = confusion_matrix(valid, labels, len(names))
-            total += matrix
-            pixels.append(class_counts(matrix))
+            judged = np.where(true_labels == ignore_label, -1, true_labels.astype(np.int32))
+            maps = LabelPair(judged, labels, len(names), spacing)
+            tables[name] = [compact(metric.count(maps)) for metric in chosen]
         except ValueError as error:
             problems.add(str(pair.predicted), str(error))
     problems.raise_if_any(f"{predictions} against {truth}")
-    scores = label_scores(total, names)
+    scores = semantic_scores(
+        tables, chosen, names, lambda name: str(pairs[name].predicted), num_worst=num_worst
+    )
     if bootstrap:
-        draws = draw_images(len(pixels), bootstrap)
-        low, high = interval(sampled_miou(np.stack(pixels), draws))
+        draws = draw_images(len(tables), bootstrap)
+        pixels = np.stack([counts[0] for counts in tables.values()])
+        low, high = interval(sampled_miou(pixels, draws))
         scores.summary.update(mIoU_low=low, mIoU_high=high)
     return scores
 
@@ -134,16 +137,3 @@ def _check_labels(truth: np.ndarray, labels: np.ndarray, classes: int, ignore_la
                 f"the {side} has the unknown categories {wrong}; {classes} are named, "
                 f"{ignore_label} is ignored"
             )
-
-
-def label_scores(confusion: np.ndarray, names: Sequence[str]) -> Scores:
-    """All scores of a (K, K) confusion matrix, with notes on classes that are absent."""
-    counts = class_counts(confusion)
-    per_class = class_scores(counts)
-    rows = {
-        name: {key: float(values[row]) for key, values in per_class.items()}
-        for row, name in enumerate(names)
-    }
-    return Scores(
-        summary=mean_scores(counts), per_category=rows, notes=absence_notes(counts, names)
-    )

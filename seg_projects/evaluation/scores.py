@@ -86,18 +86,25 @@ def parse_threshold(text: str) -> tuple[str, float]:
 
 
 def unmet_thresholds(scores: Scores, thresholds: Sequence[tuple[str, float]]) -> list[str]:
-    """A sentence for every metric of the summary that is below its minimum, or undefined.
+    """A sentence for every metric that is below its minimum, or undefined.
+
+    A metric of one category is named CATEGORY/METRIC: ``car/AP50``.
 
     Raises:
-        UserError: a metric is not in the summary.
+        UserError: a metric is not among the scores.
     """
+    values = dict(scores.summary)
+    for category, metrics in scores.per_category.items():
+        values |= {f"{category}/{metric}": value for metric, value in metrics.items()}
     sentences = []
     for metric, minimum in thresholds:
-        if metric not in scores.summary:
+        if metric not in values:
+            of_one = next((name for name in values if name not in scores.summary), None)
             raise UserError(
-                f"--fail-under names the metric {metric!r}; there are {', '.join(scores.summary)}."
+                f"--fail-under names the metric {metric!r}; there are {', '.join(scores.summary)}"
+                + (f", and of one category such as {of_one}." if of_one else ".")
             )
-        value = scores.summary[metric]
+        value = values[metric]
         if not value >= minimum:  # so that NaN fails
             sentences.append(f"{metric} is {value:.3f}, below the required {minimum:g}.")
     return sentences

@@ -12,19 +12,14 @@ import torch
 from torch import Tensor
 
 from detectron2.evaluation import DatasetEvaluator
-from seg_projects.evaluation.confusion import absence_notes, class_counts_on_device
+from seg_projects.evaluation.confusion import class_counts_on_device
 from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
-from seg_projects.evaluation.scores import Scores, write_scores_json
-from seg_projects.evaluation.semantic_metrics import (
-    LOWER_IS_BETTER,
-    LabelPair,
-    PixelMetric,
-    SemanticMetric,
-)
+from seg_projects.evaluation.scores import write_scores_json
+from seg_projects.evaluation.semantic_metrics import LabelPair, PixelMetric, SemanticMetric
+from seg_projects.evaluation.semantic_scores import compact, semantic_scores
 from seg_projects.evaluation.tables import log_table
-from seg_projects.evaluation.worst_images import WorstImages
 from seg_projects.postprocessing.label_argmax import argmax_labels
 
 logger = logging.getLogger(__name__)
@@ -79,14 +74,14 @@ class SemanticEvaluator(DatasetEvaluator):
                     self._fetch()
                 continue
             pair = LabelPair(labels, predicted.cpu().numpy(), size, input_.get("spacing"))
-            self.counts[image_id] = [_compact(metric.count(pair)) for metric in self.metrics]
+            self.counts[image_id] = [compact(metric.count(pair)) for metric in self.metrics]
 
     def _fetch(self) -> None:
         """Takes the counts from the device: the one time that it is waited for."""
         if self.on_device:
             tables = torch.stack(list(self.on_device.values())).cpu().numpy()
             for image_id, table in zip(self.on_device, tables, strict=True):
-                self.counts[image_id] = [_compact(table)]
+                self.counts[image_id] = [compact(table)]
         self.on_device = {}
 
     def evaluate(self) -> dict[str, dict[str, float]] | None:
@@ -98,7 +93,9 @@ class SemanticEvaluator(DatasetEvaluator):
         by_image = gather_by_image(self.counts)
         if by_image is None:
             return None
-        scores = self._scores(by_image)
+        scores = semantic_scores(
+            by_image, self.metrics, self.names, self.truth.file_name, num_worst=self.num_worst
+        )
         for note in scores.notes:
             logger.warning("%s", note)
         if self.output_dir is not None:
@@ -112,28 +109,3 @@ class SemanticEvaluator(DatasetEvaluator):
             for key, value in values.items()
         }
         return {"sem_seg": means | per_class}
-
-    def _scores(self, by_image: dict[int, list[np.ndarray]]) -> Scores:
-        scores = Scores(summary={}, per_category={name: {} for name in self.names})
-        worst = WorstImages(self.num_worst, lower_is_better=LOWER_IS_BETTER)
-        no_pixel = np.zeros((0, 1), dtype=np.uint8)
-        for index, metric in enumerate(self.metrics):
-            total = metric.count(LabelPair(no_pixel, no_pixel, len(self.names)))
-            for image_id, tables in by_image.items():
-                total = total + tables[index]
-                means = metric.scores(tables[index].astype(total.dtype)).means
-                worst.add(image_id, self.truth.file_name(image_id), means)
-            of_all = metric.scores(total)
-            scores.summary.update(of_all.means)
-            for key, values in of_all.per_class.items():
-                for name, value in zip(self.names, values, strict=True):
-                    scores.per_category[name][key] = float(value)
-            if isinstance(metric, PixelMetric):
-                scores.notes.extend(absence_notes(total, self.names))
-        scores.worst_images.update(worst.as_json())
-        return scores
-
-
-def _compact(counts: np.ndarray) -> np.ndarray:
-    """Whole numbers in 4 bytes: an image has fewer pixels than that holds."""
-    return counts.astype(np.int32) if counts.dtype.kind in "iu" else counts

@@ -106,6 +106,19 @@ def test_nothing_labelled_is_nan() -> None:
     assert all(np.isnan(v) for v in _means([[0, 0], [0, 0]]).values())
 
 
+def test_vocs_mean_is_over_all_classes() -> None:
+    # VOC: IoU = TP / (TP + FP + FN) of every class, border pixels (255) left out, plain mean.
+    truth = np.array([[0, 0, 255, 1, 1, 255, 2, 2]])
+    found = np.array([[0, 0, 1, 1, 2, 2, 2, 2]])
+    scores = mean_scores(class_counts(confusion_matrix(truth, found, 3)))
+    assert scores["mIoU_all"] == pytest.approx(100 * (1 + 1 / 2 + 2 / 3) / 3)
+    # A fourth class is predicted alone: 0 of VOC, left out of Detectron2's mean. A fifth nowhere.
+    found[0, 0] = 3
+    scores = mean_scores(class_counts(confusion_matrix(truth, found, 4)))
+    assert scores["mIoU_all"] == scores["mIoU_union"] == pytest.approx(scores["mIoU"] * 3 / 4)
+    assert np.isnan(mean_scores(class_counts(confusion_matrix(truth, found, 5)))["mIoU_all"])
+
+
 def test_one_class_alone_is_perfect_and_kappa_undefined() -> None:
     scores = _means([[5]])
     assert (scores["mIoU"], scores["mIoU_union"], scores["pACC"]) == (100, 100, 100)

@@ -104,6 +104,29 @@ def test_label_maps_are_compared(semantic: list[str | Path], tmp_path: Path) -> 
     assert content["summary"]["pACC"] == 75
 
 
+def test_boundaries_and_distances_of_label_maps(
+    semantic: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    json_file = tmp_path / "out.json"
+    chosen = ("--metric", "boundary_f1", "--metric", "surface_distance", "--spacing", "3", "0.5")
+    assert _evaluate(*semantic, *chosen, "--json", json_file) == 0
+    content = json.loads(json_file.read_text())
+    # sky is two pixels, the right one of which is missed: one pixel of 0.5 mm.
+    assert content["per_category"]["sky"]["HD"] == 0.5
+    assert content["summary"]["mBF1"] > 0
+    worst = content["worst_images"]["mHD"]
+    assert [image["file_name"] for image in worst] == [str(tmp_path / "found/a.png")]
+    assert _evaluate(*semantic, "--metric", "boundary") == 2
+    assert "names 'boundary'; known: boundary_f1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("threshold", "status"), [("sky/IoU=50", 0), ("sky/IoU=50.1", 1)])
+def test_thresholds_of_one_category(
+    semantic: list[str | Path], threshold: str, status: int
+) -> None:
+    assert _evaluate(*semantic, "--fail-under", threshold) == status
+
+
 def test_an_undefined_metric_is_below_every_threshold(
     semantic: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
