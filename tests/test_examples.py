@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tiny_runs import (
     REPOSITORY,
     TINY_MODEL,
     prepare_tiny_shapes,
+    run_python,
     tiny_config,
     tool_main,
     write_config,
@@ -68,3 +70,34 @@ def test_linear_head_gives_logits_and_a_loss_at_image_size() -> None:
     assert nothing is None
     expected = -logits[1, :, 5, 7].log_softmax(dim=0)[3]
     torch.testing.assert_close(losses, {"loss_sem_seg": expected})
+
+
+def _readme_head() -> str:
+    """The code of README's section on adding a head."""
+    section = (REPOSITORY / "README.md").read_text().split("## Add a head", 1)[1]
+    found = re.search(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_head_of_the_readme_trains_from_a_folder_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "my_head.py").write_text(_readme_head())
+    root, output = prepare_tiny_shapes(tmp_path / "data"), tmp_path / "output"
+    content = tiny_config(root, output, SOLVER={"MAX_ITER": 1}, DATASETS={"TEST": []})
+    head = {"NAME": "LinearHead", "IN_FEATURES": ["p2"], "NUM_CLASSES": 4}
+    content["MODEL"] = TINY_MODEL | {"SEM_SEG_HEAD": head}
+    write_config(tmp_path / "my.yaml", content)
+    done = run_python(
+        REPOSITORY / "tools" / "train_net.py",
+        *("--import", "my_head", "--config-file", "my.yaml"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = (output / "metrics.json").read_text().splitlines()
+    assert 0 < json.loads(line)["loss_sem_seg"] < 10
+    model = torch.load(output / "model_final.pth", weights_only=True)["model"]
+    assert model["sem_seg_head.predictor.weight"].shape == (4, 8, 1, 1)
+
+
+def test_head_of_the_readme_is_the_file_that_it_names() -> None:
+    assert _readme_head() in (REPOSITORY / "docs" / "examples" / "linear_head.py").read_text()
