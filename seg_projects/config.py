@@ -85,8 +85,8 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # Channels of UNetHead's steps, from coarse to fine, one fewer than IN_FEATURES; [] takes those
     # of the skips. Of XceptionUNetHead's blocks, from coarse to fine; [] halves them each time.
     cfg.MODEL.SEM_SEG_HEAD.DECODER_CHANNELS = []
-    # Auxiliary losses of these heads: [name of a map, weight] of maps that are also classified by
-    # themselves, in training alone; 0.4 is a usual weight.
+    # Deep supervision of any head in SegSemanticSegmentor: [name of a map, weight] of maps that are
+    # also classified by themselves, with the losses above, in training alone; 0.4 is usual.
     cfg.MODEL.SEM_SEG_HEAD.AUXILIARY = []
 
     # build_unet_backbone: channels of the levels, whose maps are down0 (stride 1), down1 (2), ...

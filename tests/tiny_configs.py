@@ -35,7 +35,7 @@ LIMITS = {
     "DEPTH": 50,
     "IMS_PER_BATCH": 2,
     "NUM_WORKERS": 0,
-    "WIDTH_PER_GROUP": 8,
+    "WIDTH_PER_GROUP": WIDTH,
 }
 
 

@@ -17,6 +17,12 @@ from seg_projects.errors import UserError
 
 # What ``get_norm`` takes; "" is none.
 NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
+# Heads with a loss of their own, and those that extend them by the losses of the config.
+WITH_LOSSES = {
+    "SemSegFPNHead": "SegFPNHead",
+    "DeepLabV3Head": "SegDeepLabV3Head",
+    "DeepLabV3PlusHead": "SegDeepLabV3PlusHead",
+}
 
 
 def has_semantic_head(cfg: CfgNode) -> bool:
@@ -68,6 +74,26 @@ def check_names(cfg: CfgNode) -> None:
             cfg.MODEL.FPN.IN_FEATURES,
             cfg.MODEL.RESNETS.OUT_FEATURES,
             f"MODEL.RESNETS.OUT_FEATURES has {', '.join(cfg.MODEL.RESNETS.OUT_FEATURES)}",
+        )
+
+
+def check_losses(cfg: CfgNode) -> None:
+    """Checks that the losses of the config are used.
+
+    Raises:
+        UserError: head or meta-architecture would pass them over.
+    """
+    head, architecture = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.META_ARCHITECTURE
+    if head.AUXILIARY and ("Panoptic" in architecture or architecture == "SemanticSegmentor"):
+        raise UserError(
+            f"MODEL.SEM_SEG_HEAD.AUXILIARY is {head.AUXILIARY}, but MODEL.META_ARCHITECTURE "
+            f"{architecture} has no auxiliary losses: SegSemanticSegmentor has."
+        )
+    own_loss = head.NAME in WITH_LOSSES and has_semantic_head(cfg)
+    if own_loss and not head.AUXILIARY and head.LOSSES != [["cross_entropy", 1.0]]:
+        raise UserError(
+            f"MODEL.SEM_SEG_HEAD.LOSSES is {head.LOSSES}, but {head.NAME} has a loss of its own: "
+            f"{WITH_LOSSES[head.NAME]} takes them."
         )
 
 

@@ -22,7 +22,12 @@ from seg_projects.data.loading import (
     mapper_class,
     train_mapper_class,
 )
-from seg_projects.engine.model_checks import check_features, check_names, check_sizes
+from seg_projects.engine.model_checks import (
+    check_features,
+    check_losses,
+    check_names,
+    check_sizes,
+)
 from seg_projects.engine.poly_lr import WarmupPolyLR
 from seg_projects.engine.weights import load_weights
 from seg_projects.errors import UserError
@@ -46,10 +51,11 @@ class SegTrainer(DefaultTrainer):
         """The model of ``cfg``.
 
         Raises:
-            UserError: a name in ``MODEL`` is not known, the backbone does not give a feature map,
-                or images are smaller than its stride.
+            UserError: a name in ``MODEL`` is not known, losses are passed over, the backbone does
+                not give a feature map, or images are smaller than its stride.
         """
         check_names(cfg)
+        check_losses(cfg)
         try:
             model = super().build_model(cfg)
         except (KeyError, AssertionError):

@@ -89,6 +89,16 @@ FPN = "overfit/panoptic_fpn_coco"
         ("voc/fcn", {"MODEL.BACKBONE.NAME": "build_resnet"}, "BACKBONE.NAME is 'build_resnet'"),
         ("own/mask_rcnn", {"MODEL.ROI_HEADS.NAME": "StandardROIHead"}, "mean StandardROIHeads?"),
         ("own/mask_rcnn", {"MODEL.META_ARCHITECTURE": "MaskRCNN"}, "'MaskRCNN', which is not"),
+        (
+            FPN,
+            {"MODEL.SEM_SEG_HEAD.AUXILIARY": [["p3", 0.4]]},
+            "META_ARCHITECTURE SegPanopticFPN has no auxiliary losses",
+        ),
+        (
+            FPN,
+            {"MODEL.SEM_SEG_HEAD.LOSSES": [["focal", 1.0]]},
+            "SemSegFPNHead has a loss of its own: SegFPNHead takes them",
+        ),
     ],
 )
 def test_wrong_config_is_named(config: str, keys: dict[str, Any], message: str) -> None:

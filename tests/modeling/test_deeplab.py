@@ -15,7 +15,7 @@ from seg_projects import add_seg_projects_config
 from seg_projects.errors import UserError
 from seg_projects.modeling.backbones import build_resnet_deeplab_backbone
 from seg_projects.modeling.instance_heads import PanopticDeepLabInsEmbedHead
-from seg_projects.modeling.losses.hard_pixels import DeepLabCE, hard_pixel_cross_entropy
+from seg_projects.modeling.losses.hard_pixels import DeepLabCE, hard_pixel_cross_entropy_loss
 from seg_projects.modeling.semantic_heads import (
     DeepLabV3Head,
     DeepLabV3PlusHead,
@@ -104,7 +104,7 @@ def test_losses_are_the_recorded_ones() -> None:
 
 def test_fewer_pixels_than_a_fraction_takes_still_give_a_loss() -> None:
     # A fifth of one pixel; equal scores of two classes.
-    loss = hard_pixel_cross_entropy(
+    loss = hard_pixel_cross_entropy_loss(
         torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1).long(), ignore_value=255
     )
     assert loss.item() == pytest.approx(0.693147, rel=1e-5)
@@ -112,7 +112,7 @@ def test_fewer_pixels_than_a_fraction_takes_still_give_a_loss() -> None:
 
 def test_fraction_outside_its_range_is_named() -> None:
     with pytest.raises(ValueError, match=r"fraction=1.5 is outside \(0, 1\]"):
-        hard_pixel_cross_entropy(
+        hard_pixel_cross_entropy_loss(
             torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1).long(), ignore_value=255, fraction=1.5
         )
 

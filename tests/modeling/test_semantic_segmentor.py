@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -51,6 +52,16 @@ def test_results_and_parameters_are_those_of_semantic_segmentor() -> None:
     batch = [_input(21, 33), _input(16, 40)]
     for got, wanted in zip(ours(batch), theirs(batch), strict=True):
         assert torch.equal(got["sem_seg"], wanted["sem_seg"])
+
+
+def test_losses_are_those_of_semantic_segmentor() -> None:
+    ours, theirs = _build(_cfg()), _build(_cfg(**{"MODEL.META_ARCHITECTURE": "SemanticSegmentor"}))
+    batch = [_input(21, 33), _input(17, 40)]
+    for one in batch:
+        one["sem_seg"] = torch.randint(0, 3, one["image"].shape[1:])
+    got, wanted = ours.train()(batch), theirs.train()(batch)
+    assert got.keys() == wanted.keys()
+    torch.testing.assert_close(got, wanted)
 
 
 def test_trains_on_images_of_several_odd_sizes() -> None:
@@ -118,3 +129,64 @@ def test_wrong_config_is_refused_when_the_model_is_built(
 ) -> None:
     with pytest.raises(UserError, match=message):
         build_model(_cfg(**keys))
+
+
+def _supervised(head: str, entries: list[Any], **keys: Any) -> nn.Module:
+    names = ["down2"] if head == "SegDeepLabV3Head" else ["down0", "down1", "down2"]
+    node = "MODEL.SEM_SEG_HEAD"
+    chosen = {
+        f"{node}.NAME": head,
+        f"{node}.IN_FEATURES": names,
+        f"{node}.ASPP_CHANNELS": 128,
+        f"{node}.COMMON_STRIDE": 4,
+        f"{node}.AUXILIARY": entries,
+    }
+    torch.manual_seed(0)
+    return build_model(_cfg(**chosen, **keys))
+
+
+@pytest.mark.parametrize("head", ["UNetHead", "FCNHead", "SegDeepLabV3Head"])
+def test_auxiliary_maps_have_losses_of_their_own_beside_any_head(head: str) -> None:
+    batch = [_input(21, 33), _input(17, 40)]
+    for one in batch:
+        one["sem_seg"] = torch.randint(0, 3, one["image"].shape[1:])
+    losses = []
+    for weight in (1.0, 0.5):
+        model = _supervised(head, [["down1", weight]], **{"MODEL.SEM_SEG_HEAD.LOSS_WEIGHT": 2.0})
+        classifier = model.auxiliary.classifiers["down1"]
+        nn.init.ones_(classifier.weight)
+        nn.init.zeros_(classifier.bias)
+        losses.append(model.train()(batch))
+    main, key = "loss_sem_seg_cross_entropy", "loss_sem_seg_cross_entropy_down1"
+    assert losses[0].keys() == {main, key}
+    torch.testing.assert_close(losses[0][main], losses[1][main])
+    torch.testing.assert_close(losses[1][key], 0.5 * losses[0][key])
+    # Equal scores of three classes, and twice the loss.
+    assert losses[0][key].item() == pytest.approx(2 * math.log(3), rel=1e-4)
+    losses[1][key].backward()
+    assert classifier.bias.grad.any()
+    assert model.backbone.levels[0][0].weight.grad is not None
+
+
+@torch.no_grad()
+def test_auxiliary_maps_change_nothing_in_inference() -> None:
+    plain, helped = _supervised("UNetHead", []), _supervised("UNetHead", [["down2", 1]])
+    assert not [name for name in plain.state_dict() if "auxiliary" in name]
+    helped.load_state_dict(plain.state_dict(), strict=False)
+    batch = [_input(21, 33)]
+    wanted = plain.eval()(batch)[0]["sem_seg"]
+    torch.testing.assert_close(helped.eval()(batch)[0]["sem_seg"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([["res9", 1.0]], "AUXILIARY has 'res9'; the backbone gives down0, down1, down2"),
+        (["down1"], "AUXILIARY has 'down1': an entry is"),
+        ([["down1", 0]], "weight of down1 is 0"),
+        ([["down1", 1], ["down1", 2]], "'down1' more than once"),
+    ],
+)
+def test_wrong_auxiliary_entry_is_refused(entries: list[Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        _supervised("FCNHead", entries)

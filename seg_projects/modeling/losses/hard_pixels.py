@@ -1,21 +1,29 @@
-"""Cross entropy of the hardest pixels."""
+"""Cross entropy of the hardest pixels alone.
+
+Legend: N images, K classes, H x W pixels.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .labels import label_planes
 
-def hard_pixel_cross_entropy(
+
+def hard_pixel_cross_entropy_loss(
     logits: Tensor,
     target: Tensor,
     *,
     ignore_value: int,
     fraction: float = 0.2,
-    class_weights: Tensor | None = None,
+    class_weights: Tensor | Sequence[float] | None = None,
     pixel_weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean weighted cross entropy, in nats, of the hardest ``fraction`` of pixels.
+    """Mean weighted cross entropy, in nats, of the hardest ``fraction`` of the pixels.
 
     Hard pixel mining as in arXiv:1902.05093, with pixel weights as in arXiv:1911.10194.
 
@@ -23,15 +31,37 @@ def hard_pixel_cross_entropy(
         logits: (N, K, H, W) class scores, before softmax.
         target: (N, H, W) int64 class ids in [0, K), or ``ignore_value``.
         ignore_value: of pixels that have no loss; they count in the mean, with 0.
-        fraction: in (0, 1]; 1 takes all pixels.
-        class_weights: (K,).
+        fraction: in (0, 1], of all pixels of the batch; 1 takes all.
+        class_weights: K weights of the pixels, by their class.
         pixel_weights: (N, H, W).
     """
+    if class_weights is not None:
+        if len(class_weights) != logits.shape[1]:
+            raise ValueError(
+                f"class_weights has {len(class_weights)} values, K is {logits.shape[1]}."
+            )
+        class_weights = torch.as_tensor(class_weights, dtype=logits.dtype, device=logits.device)
     loss = F.cross_entropy(
         logits, target, weight=class_weights, ignore_index=ignore_value, reduction="none"
     )
     if pixel_weights is not None:
         loss = loss * pixel_weights
+    return mean_of_hardest(loss, fraction)
+
+
+def sigmoid_hard_pixel_cross_entropy_loss(
+    logits: Tensor, target: Tensor, *, ignore_value: int, fraction: float = 0.2
+) -> Tensor:
+    """Mean binary cross entropy, in nats, of the hardest ``fraction`` of pixels and classes.
+
+    Args:
+        logits: (N, K, H, W) scores of K independent questions, before sigmoid.
+        target: as :func:`label_planes` takes it.
+        ignore_value: the label of pixels that count with loss 0.
+        fraction: in (0, 1], of all answers, pixels times classes.
+    """
+    labels, valid = label_planes(target, logits.shape[1], ignore_value=ignore_value)
+    loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none") * valid
     return mean_of_hardest(loss, fraction)
 
 
@@ -49,7 +79,7 @@ def mean_of_hardest(loss: Tensor, fraction: float) -> Tensor:
 
 
 class DeepLabCE(nn.Module):
-    """:func:`hard_pixel_cross_entropy` under the name and the arguments of Detectron2."""
+    """:func:`hard_pixel_cross_entropy_loss` under the name and the arguments of Detectron2."""
 
     def __init__(
         self,
@@ -68,7 +98,7 @@ class DeepLabCE(nn.Module):
 
     def forward(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         """A scalar from (N, K, H, W) logits, (N, H, W) labels and maybe (N, H, W) weights."""
-        return hard_pixel_cross_entropy(
+        return hard_pixel_cross_entropy_loss(
             logits,
             labels,
             ignore_value=self.ignore_label,

@@ -17,15 +17,12 @@ from .boundary import boundary_loss, sigmoid_boundary_loss
 from .cross_entropy import cross_entropy_loss, sigmoid_cross_entropy_loss
 from .dice import dice_loss, sigmoid_dice_loss
 from .focal import focal_loss, sigmoid_focal_loss
+from .hard_pixels import hard_pixel_cross_entropy_loss, sigmoid_hard_pixel_cross_entropy_loss
 from .lovasz import lovasz_hinge_loss, lovasz_softmax_loss
-from .mined_cross_entropy import (
-    hard_pixel_cross_entropy_loss,
-    sigmoid_hard_pixel_cross_entropy_loss,
-)
 
 KEY = "MODEL.SEM_SEG_HEAD.LOSSES"
 # Parameters of a loss that are no options.
-GIVEN = ("logits", "target", "ignore_value")
+GIVEN = ("logits", "target", "ignore_value", "pixel_weights")
 
 # Each is called as loss(logits, target, ignore_value=..., **options).
 LOSSES: dict[str, Callable[..., Tensor]] = {

@@ -14,14 +14,15 @@ from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import ImageList
 from seg_projects.errors import UserError
+from seg_projects.modeling.semantic_heads import AuxiliaryClassifiers
 from seg_projects.postprocessing import augmented_scores, sliding_window_scores
 
 
 @META_ARCH_REGISTRY.register()
 class SegSemanticSegmentor(SemanticSegmentor):
-    """Detectron2's ``SemanticSegmentor`` with sliding windows and test-time augmentation.
+    """Detectron2's ``SemanticSegmentor`` with deep supervision, sliding windows and augmentation.
 
-    Config keys, parameter names, losses and, with neither of the two, results are those of
+    Config keys, parameter names, losses and, with none of the three, results are those of
     ``SemanticSegmentor``, so that its checkpoints load.
     """
 
@@ -29,6 +30,7 @@ class SegSemanticSegmentor(SemanticSegmentor):
     def __init__(
         self,
         *,
+        auxiliary: AuxiliaryClassifiers,
         window: Sequence[int],
         window_overlap: float,
         window_batch: int,
@@ -40,6 +42,7 @@ class SegSemanticSegmentor(SemanticSegmentor):
         """Checks how images are to be looked at.
 
         Args:
+            auxiliary: classifiers of single maps, whatever the head.
             window: height and width of the sliding window, in pixels; empty for the whole image.
             window_overlap: in [0, 1), the least share that neighbouring windows have in common.
             window_batch: windows that go through the network at once.
@@ -52,6 +55,7 @@ class SegSemanticSegmentor(SemanticSegmentor):
             UserError: a window or its overlap is impossible.
         """
         super().__init__(**parts)
+        self.auxiliary = auxiliary
         strides = [spec.stride or 1 for spec in self.backbone.output_shape().values()]
         _check_window(window, window_overlap, window_batch, coarsest=max(strides))
         self.window = tuple(window)
@@ -62,7 +66,16 @@ class SegSemanticSegmentor(SemanticSegmentor):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         window, augmentation = cfg.MODEL.SLIDING_WINDOW, cfg.TEST.AUG
-        return super().from_config(cfg) | {
+        parts, head = super().from_config(cfg), cfg.MODEL.SEM_SEG_HEAD
+        return parts | {
+            "auxiliary": AuxiliaryClassifiers(
+                parts["backbone"].output_shape(),
+                head.AUXILIARY,
+                losses=head.LOSSES,
+                num_classes=head.NUM_CLASSES,
+                ignore_value=head.IGNORE_VALUE,
+                loss_weight=head.LOSS_WEIGHT,
+            ),
             "window": window.SIZE,
             "window_overlap": window.OVERLAP,
             "window_batch": window.BATCH_SIZE,
@@ -73,7 +86,9 @@ class SegSemanticSegmentor(SemanticSegmentor):
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """Training: the losses. Inference: per image ``sem_seg``, (K, height, width) scores."""
-        if self.training or not (self.window or self.test_sizes or self.test_flip):
+        if self.training:
+            return self._training_losses(batched_inputs)
+        if not (self.window or self.test_sizes or self.test_flip):
             return super().forward(batched_inputs)
         results = []
         for inputs in batched_inputs:
@@ -85,6 +100,26 @@ class SegSemanticSegmentor(SemanticSegmentor):
             height, width = inputs.get("height", size[0]), inputs.get("width", size[1])
             results.append({"sem_seg": sem_seg_postprocess(scores, size, height, width)})
         return results
+
+    def _training_losses(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor]:
+        images = [
+            (one["image"].to(self.device) - self.pixel_mean) / self.pixel_std
+            for one in batched_inputs
+        ]
+        labels = [one["sem_seg"].to(self.device) for one in batched_inputs]
+        features = self.backbone(self._padded(images).tensor)
+        targets = self._padded(labels, pad_value=self.sem_seg_head.ignore_value).tensor
+        _, losses = self.sem_seg_head(features, targets)
+        return losses | self.auxiliary(features, targets)
+
+    def _padded(self, tensors: list[Tensor], pad_value: float = 0.0) -> ImageList:
+        """``tensors`` as one, as large as the largest and as the backbone wants them."""
+        return ImageList.from_tensors(
+            tensors,
+            self.backbone.size_divisibility,
+            pad_value=pad_value,
+            padding_constraints=self.backbone.padding_constraints,
+        )
 
     def _sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         if not self.test_sizes:
@@ -105,11 +140,7 @@ class SegSemanticSegmentor(SemanticSegmentor):
         )
 
     def _batch_scores(self, images: Tensor) -> Tensor:
-        padded = ImageList.from_tensors(
-            list(images),
-            self.backbone.size_divisibility,
-            padding_constraints=self.backbone.padding_constraints,
-        )
+        padded = self._padded(list(images))
         scores, _ = self.sem_seg_head(self.backbone(padded.tensor), None)
         return scores[..., : images.shape[-2], : images.shape[-1]]
 

@@ -1,5 +1,6 @@
 """Semantic heads: ``MODEL.SEM_SEG_HEAD.NAME``."""
 
+from .auxiliary import AuxiliaryClassifiers
 from .base import SemanticHead
 from .deeplab import DeepLabV3Head, DeepLabV3PlusHead
 from .fcn import FCNHead
@@ -12,6 +13,7 @@ from .xception_unet import XceptionUNetHead
 
 __all__ = [
     "AttentionUNetHead",
+    "AuxiliaryClassifiers",
     "DeepLabV3Head",
     "DeepLabV3PlusHead",
     "FCNHead",

@@ -31,7 +31,6 @@ class SemanticHead(nn.Module, ABC):
         num_classes: int,
         ignore_value: int,
         loss_weight: float,
-        auxiliary: Sequence[Any] = (),
     ) -> None:
         """Checks what the head stands on.
 
@@ -42,12 +41,10 @@ class SemanticHead(nn.Module, ABC):
             num_classes: K.
             ignore_value: label of pixels without a loss.
             loss_weight: factor of all losses.
-            auxiliary: [name of a map, weight] of each map that is also classified by itself, by a
-                1x1 convolution, in training alone: its losses count that much.
 
         Raises:
-            UserError: the backbone does not give a map, two maps have the same stride, a loss or
-                an auxiliary entry is wrong.
+            UserError: the backbone does not give a map, two maps have the same stride, or a loss
+                is wrong.
         """
         super().__init__()
         self.in_features = order_features(in_features, input_shape)
@@ -58,16 +55,6 @@ class SemanticHead(nn.Module, ABC):
         self.channels = [shape.channels or 0 for shape in shapes]
         strides = [shape.stride or 1 for shape in shapes]
         self.stride = strides[0]
-        self.auxiliary_weights = _parse_auxiliary(auxiliary, input_shape)
-        self.auxiliary_strides = {
-            name: input_shape[name].stride or 1 for name in self.auxiliary_weights
-        }
-        self.auxiliary = nn.ModuleDict(
-            {
-                name: Conv2d(input_shape[name].channels or 0, num_classes, kernel_size=1)
-                for name in self.auxiliary_weights
-            }
-        )
         # Stride of each map but the finest, by that of the next finer one.
         self.ratios = [coarse // fine for fine, coarse in pairwise(strides)]
 
@@ -81,7 +68,6 @@ class SemanticHead(nn.Module, ABC):
             "num_classes": head.NUM_CLASSES,
             "ignore_value": head.IGNORE_VALUE,
             "loss_weight": head.LOSS_WEIGHT,
-            "auxiliary": head.AUXILIARY,
         }
 
     @abstractmethod
@@ -104,15 +90,7 @@ class SemanticHead(nn.Module, ABC):
         if not self.training:
             return logits, {}
         assert targets is not None, "training needs targets"
-        return None, self._losses(logits, targets) | self._auxiliary_losses(features, targets)
-
-    def _auxiliary_losses(self, features: dict[str, Tensor], targets: Tensor) -> dict[str, Tensor]:
-        losses = {}
-        for name, classifier in self.auxiliary.items():
-            logits = upsample(classifier(features[name]), self.auxiliary_strides[name])
-            for key, loss in self._losses(logits, targets).items():
-                losses[f"{key}_{name}"] = loss * self.auxiliary_weights[name]
-        return losses
+        return None, self._losses(logits, targets)
 
     def _losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         logits = crop_to(logits, targets)
@@ -125,22 +103,6 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     if factor == 1:
         return x
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
-def _parse_auxiliary(
-    entries: Sequence[Any], input_shape: Mapping[str, ShapeSpec]
-) -> dict[str, float]:
-    """The weight of each map that is classified by itself."""
-    key = "MODEL.SEM_SEG_HEAD.AUXILIARY"
-    for entry in entries:
-        if not isinstance(entry, list | tuple) or len(entry) != 2:
-            raise UserError(f"{key} has {entry!r}: an entry is [name of a map, weight].")
-        name, weight = entry
-        if name not in input_shape:
-            raise UserError(f"{key} has {name!r}; the backbone gives {', '.join(input_shape)}.")
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
-            raise UserError(f"{key}: the weight of {name} is {weight!r}; it has to be positive.")
-    return {name: float(weight) for name, weight in entries}
 
 
 def order_features(names: Sequence[str], input_shape: Mapping[str, ShapeSpec]) -> list[str]:

@@ -94,7 +94,7 @@ class ICNetHead(SemanticHead):
         for guide, stride, weight in zip(guides, self.strides, self.guide_weights, strict=True):
             for name, loss in self._losses(guide, self._sampled(targets, stride)).items():
                 losses[f"{name}_guide{stride}"] = weight * loss
-        return None, losses | self._auxiliary_losses(features, targets)
+        return None, losses
 
     def layers(self, features: dict[str, Tensor]) -> Tensor:
         return self._cascade(features)[0]

@@ -102,6 +102,14 @@ def test_pixels_may_have_several_classes_and_ignore_single_answers():
     assert loss.item() == pytest.approx((log(4) + log(1 + exp(5)) + log(2)) / 3)
 
 
+@pytest.mark.parametrize("weights", [[1.0, 3.0], torch.tensor([1.0, 3.0])])
+def test_class_weights_make_pixels_harder(four_pixels, weights):
+    loss = hard_pixel_cross_entropy_loss(
+        *four_pixels, fraction=0.5, ignore_value=VOID, class_weights=weights
+    )
+    assert loss.item() == pytest.approx((log(2) + 3 * log(4)) / 2)
+
+
 def test_sigmoid_hard_pixels_are_the_hardest_answers():
     loss = sigmoid_hard_pixel_cross_entropy_loss(
         SIGMOID_LOGITS, SIGMOID_TARGET, ignore_value=VOID, fraction=0.25
@@ -121,6 +129,7 @@ def test_sigmoid_focal_follows_its_definition():
         (cross_entropy_loss, {"label_smoothing": 1.0}, "label_smoothing=1.0"),
         (cross_entropy_loss, {"class_weights": [1, 2, 3]}, "class_weights has 3 values, K is 2"),
         (hard_pixel_cross_entropy_loss, {"fraction": 0}, "fraction=0"),
+        (hard_pixel_cross_entropy_loss, {"class_weights": [1]}, "has 1 values, K is 2"),
         (focal_loss, {"gamma": -1}, "gamma=-1"),
     ],
 )

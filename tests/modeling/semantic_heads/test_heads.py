@@ -153,42 +153,6 @@ def test_unets_need_one_channel_count_per_step(
         _build(name, **head)
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_auxiliary_maps_have_losses_of_their_own(name: str) -> None:
-    features, target = _features(37, 41), torch.randint(0, 3, (2, 37, 41))
-    losses = []
-    for weight in (1.0, 0.5):
-        head = _build(name, AUXILIARY=[["res3", weight]])
-        nn.init.ones_(head.auxiliary["res3"].weight)
-        losses.append(head(features, target)[1])
-    key = "loss_sem_seg_cross_entropy_res3"
-    assert losses[0].keys() == {"loss_sem_seg_cross_entropy", key}
-    torch.testing.assert_close(losses[1][key], 0.5 * losses[0][key])
-    losses[1][key].backward()
-    assert head.auxiliary["res3"].bias.grad.any()
-
-
-@torch.no_grad()
-def test_auxiliary_maps_change_nothing_in_inference() -> None:
-    plain, helped = _build("UNetHead").eval(), _build("UNetHead", AUXILIARY=[["res5", 1]]).eval()
-    helped.load_state_dict(plain.state_dict(), strict=False)
-    features = _features(32, 32)
-    torch.testing.assert_close(helped(features)[0], plain(features)[0])
-
-
-@pytest.mark.parametrize(
-    ("entries", "message"),
-    [
-        ([["res9", 1.0]], "AUXILIARY has 'res9'; the backbone gives res2, res3, res5"),
-        (["res3"], "AUXILIARY has 'res3': an entry is"),
-        ([["res3", 0]], "weight of res3 is 0"),
-    ],
-)
-def test_wrong_auxiliary_entry_is_refused(entries: list[Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        _build("FCNHead", AUXILIARY=entries)
-
-
 @torch.no_grad()
 def test_fcn_adds_the_scores_of_its_skips() -> None:
     head, features = _build("FCNHead").eval(), _features(32, 32)
