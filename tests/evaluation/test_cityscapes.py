@@ -70,7 +70,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def _numpy_1_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def _room_for_theirs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # where it leaves files
     # cityscapesScripts 2.3 uses a name that numpy 2.4 has no more.
     monkeypatch.setattr(np, "in1d", np.isin, raising=False)
 
@@ -86,7 +87,7 @@ def _their_labels(truth: Path, found: Path) -> dict[str, Any]:
     return script.evaluateImgLists(*[[str(p) for p in side] for side in files[::-1]], script.args)
 
 
-@pytest.mark.usefixtures("_numpy_1_names")
+@pytest.mark.usefixtures("_room_for_theirs")
 def test_label_scores_equal_cityscapesscripts(folders: tuple[Path, Path]) -> None:
     truth, found = folders[0], folders[1] / "labels"
     theirs = _their_labels(truth, found)
@@ -122,7 +123,7 @@ def _their_instances(truth: Path, found: Path) -> dict[str, Any]:
         return script.evaluateImgLists(predicted, true, script.args)["averages"]
 
 
-@pytest.mark.usefixtures("_numpy_1_names")
+@pytest.mark.usefixtures("_room_for_theirs")
 def test_instance_precision_equals_cityscapesscripts(folders: tuple[Path, Path]) -> None:
     truth, found = folders[0], folders[1] / "instances"
     theirs, ours = _their_instances(truth, found), evaluate_cityscapes_instances(truth, found)
