@@ -7,6 +7,7 @@ python tools/evaluate.py instances --truth instances.json --predictions results.
 python tools/evaluate.py semantic --truth labels/ --predictions predicted/ --classes road,sky \
     --metric boundary_f1 --metric surface_distance --spacing 0.5 0.5
 python tools/evaluate.py cityscapes --truth gtFine/val --predictions results/ [--instances]
+python tools/evaluate.py runs output/first output/second
 """
 
 from __future__ import annotations
@@ -52,8 +53,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     panoptic.add_argument("--truth-masks", type=Path, required=True, metavar="FOLDER")
     panoptic.add_argument("--prediction-masks", type=Path, required=True, metavar="FOLDER")
+    panoptic.add_argument("--compare-masks", type=Path, metavar="FOLDER")
     instances = kinds.add_parser("instances", parents=[common, drawn], help="COCO result JSON")
     for kind in (panoptic, instances):
+        kind.add_argument(
+            "--compare",
+            type=Path,
+            metavar="PATH",
+            help="a JSON of other predictions: their difference, its interval and p-value",
+        )
         kind.add_argument(
             "--boundary",
             type=float,
@@ -95,6 +103,10 @@ def build_parser() -> argparse.ArgumentParser:
     cityscapes.add_argument(
         "--train-ids", action="store_true", help="the label maps hold train ids, not label ids"
     )
+    runs = kinds.add_parser("runs", help="compare two OUTPUT_DIR of tools/train_net.py")
+    runs.add_argument("first", type=Path)
+    runs.add_argument("second", type=Path)
+    runs.add_argument("--samples", type=int, default=1000, help="drawn data sets (1000)")
     return parser
 
 
@@ -105,6 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from seg_projects.evaluation import scores as results
 
     try:
+        if args.kind == "runs":
+            print(_compare_runs(args.first, args.second, args.samples))
+            return 0
         thresholds = [results.parse_threshold(text) for text in args.fail_under]
         scores = _evaluate(args)
         unmet = results.unmet_thresholds(scores, thresholds)
@@ -121,10 +136,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if unmet else 0
 
 
+def _compare_runs(first: Path, second: Path, samples: int) -> str:
+    """A line per data set and metric; the interval is that of second minus first."""
+    from tabulate import tabulate
+
+    from seg_projects.evaluation.image_states import compare_runs
+
+    rows = [
+        (*key, c.first, c.second, c.second - c.first, *c.test.difference, f"{c.test.p_value:.3g}")
+        for key, c in compare_runs(first, second, samples).items()
+    ]
+    columns = ("data set", "metric", "first", "second", "difference", "low", "high", "p")
+    return tabulate(rows, headers=columns, tablefmt="pipe", floatfmt=".3f")
+
+
 def _evaluate(args: argparse.Namespace) -> Scores:
     if args.kind == "panoptic":
+        from seg_projects.errors import UserError
         from seg_projects.evaluation.panoptic_files import evaluate_panoptic_files
 
+        if (args.compare is None) != (args.compare_masks is None):
+            raise UserError("--compare and --compare-masks belong together: a JSON and its PNGs.")
         return evaluate_panoptic_files(
             args.truth,
             args.truth_masks,
@@ -132,6 +164,7 @@ def _evaluate(args: argparse.Namespace) -> Scores:
             args.prediction_masks,
             bootstrap=args.bootstrap,
             boundary_share=args.boundary,
+            other=args.compare and (args.compare, args.compare_masks),
         )
     if args.kind == "instances":
         from seg_projects.evaluation.instance_files import evaluate_instance_files
@@ -143,6 +176,7 @@ def _evaluate(args: argparse.Namespace) -> Scores:
             max_detections=args.max_detections,
             boundary_share=args.boundary,
             bootstrap=args.bootstrap,
+            other=args.compare,
         )
     if args.kind == "cityscapes":
         return _evaluate_cityscapes(args)

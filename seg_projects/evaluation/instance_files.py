@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.coco_precision import Task
+from seg_projects.evaluation.image_states import add_comparison, compare
 from seg_projects.evaluation.instance_scores import InstanceEvaluation, evaluate_instances
 from seg_projects.evaluation.instance_truth import with_compressed_mask
 from seg_projects.evaluation.scores import Problems, Scores
@@ -22,16 +23,35 @@ def evaluate_instance_files(
     max_detections: int = 100,
     boundary_share: float = 0.0,
     bootstrap: int = 0,
+    other: Path | None = None,
 ) -> Scores:
-    """AP and AR of the results in ``predictions``; arguments as of :func:`score_instance_files`."""
-    return score_instance_files(
+    """AP and AR of the results in ``predictions``.
+
+    Args:
+        truth: as of :func:`score_instance_files`, and so are those up to ``bootstrap``.
+        predictions: likewise.
+        task: likewise.
+        max_detections: likewise.
+        boundary_share: likewise.
+        bootstrap: likewise.
+        other: other results, with which these are compared on the drawn data sets, or on 1000.
+
+    Raises:
+        UserError: a file is missing or of another format, or results do not fit; they are named.
+    """
+    scores, state = score_instance_files(
         truth,
         predictions,
         task=task,
         max_detections=max_detections,
         boundary_share=boundary_share,
         bootstrap=bootstrap,
-    ).scores
+    )
+    if other is not None:
+        second = score_instance_files(truth, other, task=task, max_detections=max_detections)
+        result = compare(state, second.state, bootstrap or 1000)
+        add_comparison(scores, "AP", result, str(other))
+    return scores
 
 
 def score_instance_files(

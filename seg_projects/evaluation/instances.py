@@ -11,6 +11,7 @@ from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from seg_projects.evaluation.coco_precision import Task
 from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
+from seg_projects.evaluation.image_states import write_states
 from seg_projects.evaluation.instance_scores import evaluate_instances
 from seg_projects.evaluation.instance_truth import InstanceGroundTruth
 from seg_projects.evaluation.scores import write_scores_json
@@ -41,8 +42,9 @@ class InstanceEvaluator(DatasetEvaluator):
 
         Args:
             truth: the annotations.
-            output_dir: folder for ``instances_bbox.json`` and ``instances_segm.json``: all
-                numbers, notes and the worst images.
+            output_dir: folder for ``instances_bbox.json`` and ``instances_segm.json``, all
+                numbers, notes and the worst images, and for ``..._images.npz``, from which runs
+                are compared.
             max_detections: so many of an image and category count, those of the best scores.
             boundary_share: of masks, boundary AP too (``BAP``); 0 leaves it out, 0.02 is usual.
             num_worst: images that are named per metric.
@@ -91,7 +93,7 @@ class InstanceEvaluator(DatasetEvaluator):
         file_names = {image_id: self.truth.file_name(image_id) for image_id in by_image}
         results: dict[str, dict[str, float]] = {}
         for task in TASKS:
-            scores = evaluate_instances(
+            scores, state = evaluate_instances(
                 annotations,
                 predictions,
                 categories,
@@ -100,12 +102,13 @@ class InstanceEvaluator(DatasetEvaluator):
                 max_detections=self.max_detections,
                 boundary_share=self.boundary_share,
                 num_worst=self.num_worst,
-            ).scores
+            )
             for note in scores.notes:
                 logger.warning("%s: %s", task, note)
             if self.output_dir is not None:
                 self.output_dir.mkdir(parents=True, exist_ok=True)
                 write_scores_json(self.output_dir / f"instances_{task}.json", scores)
+                write_states(self.output_dir / f"instances_{task}_images.npz", state)
             per_category = {f"AP-{n}": v["AP"] for n, v in scores.per_category.items()}
             results[task] = {**scores.summary, **per_category}
         rows = [(task, *(figures[key] for key in METRICS)) for task, figures in results.items()]

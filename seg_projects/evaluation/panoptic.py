@@ -6,14 +6,17 @@ import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from detectron2.evaluation import DatasetEvaluator
 from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import Annotation, PanopticGroundTruth
+from seg_projects.evaluation.image_states import PanopticStates, write_states
 from seg_projects.evaluation.panoptic_boundaries import boundary_counts, boundary_overlaps
 from seg_projects.evaluation.panoptic_quality import (
     OccurringCounts,
+    counts_table,
     match_segments,
     occurring_counts,
     pair_histogram,
@@ -58,7 +61,8 @@ class PanopticEvaluator(DatasetEvaluator):
 
         Args:
             truth: the annotations.
-            output_dir: folder for ``panoptic.json``: all numbers, notes and the worst images.
+            output_dir: folder for ``panoptic.json``, all numbers, notes and the worst images, and
+                for ``panoptic_images.npz``, from which runs are compared.
             boundary_share: distance from the contour, as a share of the image's diagonal, of
                 boundary PQ; 0 leaves it out, 0.02 is usual.
             num_worst: images that are named per metric.
@@ -133,6 +137,9 @@ class PanopticEvaluator(DatasetEvaluator):
         if self.output_dir is not None:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             write_scores_json(self.output_dir / "panoptic.json", scores)
+            table = counts_table([i.counts for i in by_image.values()], len(self.truth.categories))
+            states = PanopticStates(np.array(list(by_image), dtype=np.int64), table)
+            write_states(self.output_dir / "panoptic_images.npz", states)
         self._log(scores)
         result = dict(scores.summary)
         for metric in next(iter(scores.per_category.values()), {}):

@@ -14,6 +14,7 @@ from seg_projects.data.datasets.panoptic import read_panoptic_json
 from seg_projects.data.panoptic_ids import read_panoptic_ids
 from seg_projects.errors import UserError
 from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_pq
+from seg_projects.evaluation.image_states import PanopticStates, add_comparison, compare
 from seg_projects.evaluation.panoptic_boundaries import boundary_counts, boundary_overlaps
 from seg_projects.evaluation.panoptic_quality import (
     VOID,
@@ -178,6 +179,7 @@ def evaluate_panoptic_files(
     bootstrap: int = 0,
     boundary_share: float = 0.0,
     num_worst: int = 20,
+    other: tuple[Path, Path] | None = None,
 ) -> Scores:
     """PQ of two JSON files with their folders of PNGs, areas counted from pixels.
 
@@ -191,6 +193,8 @@ def evaluate_panoptic_files(
         boundary_share: distance from the contour, as a share of the image's diagonal, of boundary
             PQ (``BPQ``, ...); 0 leaves it out.
         num_worst: images that are named as the worst ones.
+        other: JSON and PNGs of other predictions, with which these are compared on the drawn data
+            sets, or on 1000.
 
     Raises:
         UserError: a file is missing or wrong, or images cannot be compared; they are named.
@@ -208,9 +212,18 @@ def evaluate_panoptic_files(
         draws = draw_images(len(state.counts), bootstrap)
         low, high = interval(sampled_pq(counts_table(state.counts, size), draws))
         scores.summary.update(PQ_low=low, PQ_high=high)
+    if other is not None:
+        folder = open_panoptic_folder(*other, truth.categories)
+        second = _states(count_panoptic_files(truth, folder), size)
+        result = compare(_states(state, size), second, bootstrap or 1000)
+        add_comparison(scores, "PQ", result, str(other[0]))
     worst = WorstImages(num_worst)
     for image_id, counts in zip(state.image_ids, state.counts, strict=True):
         name = truth.annotations[image_id]["file_name"]
         worst.add(image_id, name, image_quality(counts, is_thing))
     scores.worst_images.update(worst.as_json())
     return scores
+
+
+def _states(counts: PanopticFileCounts, num_categories: int) -> PanopticStates:
+    return PanopticStates(np.array(counts.image_ids), counts_table(counts.counts, num_categories))

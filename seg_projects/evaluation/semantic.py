@@ -15,6 +15,7 @@ from detectron2.evaluation import DatasetEvaluator
 from seg_projects.evaluation.confusion import class_counts_on_device
 from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
+from seg_projects.evaluation.image_states import SemanticStates, write_states
 from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
 from seg_projects.evaluation.scores import write_scores_json
 from seg_projects.evaluation.semantic_metrics import LabelPair, PixelMetric, SemanticMetric
@@ -101,6 +102,7 @@ class SemanticEvaluator(DatasetEvaluator):
         if self.output_dir is not None:
             self.output_dir.mkdir(parents=True, exist_ok=True)
             write_scores_json(self.output_dir / "semantic.json", scores)
+            self._write_states(self.output_dir / "semantic_images.npz", by_image)
         means = scores.summary
         log_table(logger, "Semantic segmentation", list(means), [list(means.values())])
         per_class = {
@@ -109,3 +111,10 @@ class SemanticEvaluator(DatasetEvaluator):
             for key, value in values.items()
         }
         return {"sem_seg": means | per_class}
+
+    def _write_states(self, path: Path, by_image: dict[int, list[np.ndarray]]) -> None:
+        """Keeps the pixels of each image, from which runs are compared."""
+        if by_image and PixelMetric() in self.metrics:
+            place = list(self.metrics).index(PixelMetric())
+            pixels = np.stack([tables[place] for tables in by_image.values()])
+            write_states(path, SemanticStates(np.array(list(by_image), dtype=np.int64), pixels))

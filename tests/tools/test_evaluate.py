@@ -188,3 +188,35 @@ def test_intervals_enclose_the_miou(semantic: list[str | Path], tmp_path: Path) 
     assert _evaluate(*semantic, "--bootstrap", "20", "--json", json_file) == 0
     summary = json.loads(json_file.read_text())["summary"]
     assert summary["mIoU_low"] == summary["mIoU_high"] == pytest.approx(summary["mIoU"])
+
+
+def test_other_predictions_are_compared_on_the_same_images(
+    panoptic: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The truth itself is the better prediction.
+    truth = tmp_path / "truth/panoptic.json"
+    arguments = ("--compare", truth, "--compare-masks", truth.parent / "masks")
+    assert _evaluate(*panoptic, *arguments, "--bootstrap", 10) == 0
+    printed = capsys.readouterr().out
+    assert "PQ_difference_low" in printed
+    assert "panoptic.json is 100.000, +33.333; 95 % of the drawn data sets give" in printed
+    assert _evaluate(*panoptic, "--compare", truth) == 2
+    assert "--compare and --compare-masks belong together" in capsys.readouterr().err
+
+
+def test_runs_are_compared_from_their_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from seg_projects.evaluation.image_states import SemanticStates, write_states
+
+    for name, right in (("first", 5), ("second", 10)):
+        folder = tmp_path / name / "inference/val"
+        folder.mkdir(parents=True)
+        pixels = np.full((4, 3, 1), 10)
+        pixels[:, 0] = right
+        write_states(folder / "semantic_images.npz", SemanticStates(np.arange(4), pixels))
+    assert _evaluate("runs", tmp_path / "first", tmp_path / "second", "--samples", 20) == 0
+    [line] = [row for row in capsys.readouterr().out.splitlines() if "mIoU" in row]
+    cells = [cell.strip() for cell in line.split("|")[3:7]]
+    assert cells == ["33.333", "100.000", "66.667", "66.667"]
+    assert _evaluate("runs", tmp_path / "first", tmp_path / "absent") == 2
