@@ -20,6 +20,7 @@ from seg_projects.evaluation.average_precision import (
     mask_pairs,
     match_detections,
     outside_ranges,
+    partners,
     precision_kernels,
     precision_recall,
     rank_detections,
@@ -97,7 +98,8 @@ def _keys(
     entries: Sequence[Mapping[str, Any]], columns: Mapping[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(N,) image ids and (N,) positions of the categories."""
-    images = np.array([entry["image_id"] for entry in entries], dtype=np.int64)
+    # Numbers, or names as in Cityscapes.
+    images = np.array([entry["image_id"] for entry in entries] or np.zeros(0, dtype=np.int64))
     categories = [columns[entry["category_id"]] for entry in entries]
     return images, np.array(categories, dtype=np.int64)
 
@@ -168,17 +170,18 @@ def precision_scores(
         summary[f"AR{limit}"] = _mean(recall)
     for place, key in enumerate(ranges[1:], start=1):
         summary[f"AR{key}"] = _mean(curves.recall[:, place])
-    fell = where_predictions_fell(matched, len(names))
+    # A category is undefined at all recalls and thresholds or at none.
+    columns = {
+        "AP": 100 * curves.precision[:, 0].mean(axis=(1, 2)),
+        "AP50": 100 * curves.precision[:, 0, _threshold(0.5)].mean(axis=1),
+        "AP75": 100 * curves.precision[:, 0, _threshold(0.75)].mean(axis=1),
+        f"AR{max_detections}": 100 * curves.recall[:, 0].mean(axis=1),
+        "truths": curves.truths[:, 0],
+        "predictions": np.bincount(matched.detections.category, minlength=len(names)),
+        **where_predictions_fell(matched, len(names)),
+    }
     per_category = {
-        name: {
-            "AP": _mean(curves.precision[row, 0]),
-            "AP50": _mean(curves.precision[row, 0, _threshold(0.5)]),
-            "AP75": _mean(curves.precision[row, 0, _threshold(0.75)]),
-            f"AR{max_detections}": _mean(curves.recall[row, 0]),
-            "truths": float(curves.truths[row, 0]),
-            "predictions": float((matched.detections.category == row).sum()),
-            **{key: float(count[row]) for key, count in fell.items()},
-        }
+        name: {key: float(values[row]) for key, values in columns.items()}
         for row, name in enumerate(names)
     }
     notes = explain(matched, curves, max_detections)
@@ -272,8 +275,7 @@ def _explain_zero(truths: Truths, detections: Detections, pairs: Pairs) -> str:
             "predicted (MODEL.ROI_HEADS.SCORE_THRESH_TEST); training longer usually helps."
         )
     images = np.isin(detections.image, truths.image)
-    keys = [side.image * (1 << 20) + side.category for side in (truths, detections)]
-    same = np.isin(keys[1], keys[0])
+    same = partners(truths, detections).number > 0
     near = np.zeros(total, dtype=bool)
     near[pairs.detection] = True
     return (

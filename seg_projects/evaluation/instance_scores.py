@@ -34,7 +34,7 @@ def evaluate_instances(
     results: Sequence[Mapping[str, Any]],
     categories: Mapping[int, str],
     task: Task,
-    file_names: Mapping[int, str],
+    file_names: Mapping[Any, str],
     *,
     max_detections: int = 100,
     boundary_share: float = 0.0,

@@ -138,7 +138,7 @@ class PanopticEvaluator(DatasetEvaluator):
             self.output_dir.mkdir(parents=True, exist_ok=True)
             write_scores_json(self.output_dir / "panoptic.json", scores)
             table = counts_table([i.counts for i in by_image.values()], len(self.truth.categories))
-            states = PanopticStates(np.array(list(by_image), dtype=np.int64), table)
+            states = PanopticStates(np.array(list(by_image)), table)
             write_states(self.output_dir / "panoptic_images.npz", states)
         self._log(scores)
         result = dict(scores.summary)

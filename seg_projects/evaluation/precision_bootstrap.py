@@ -33,10 +33,10 @@ class MatchedByScore(NamedTuple):
 
 
 def matched_by_score(
-    matched: MatchedResults, image_ids: Sequence[int], num_categories: int
+    matched: MatchedResults, image_ids: Sequence[int | str], num_categories: int
 ) -> MatchedByScore:
     """The state of AP over ``image_ids``, all images that were evaluated, in rising order."""
-    images = np.array(image_ids, dtype=np.int64)
+    images = np.array(image_ids)
     order, bounds = by_score(matched.detections, num_categories)
     bits = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.int64)
     ignored = matched.matches.ignored[order, 0]
@@ -61,7 +61,7 @@ def sampled_ap(matched: MatchedByScore, draws: np.ndarray) -> np.ndarray:
     return _sampled_ap(matched, draws, precision_kernels(len(matched.image) * len(draws) // 50))
 
 
-def image_precision(matched: MatchedByScore) -> dict[int, dict[str, float]]:
+def image_precision(matched: MatchedByScore) -> dict[int | str, dict[str, float]]:
     """AP and AP50 in percent of each image by itself, by its id; those without objects left out."""
     size = len(matched.bounds) - 1
     category = np.repeat(np.arange(size), np.diff(matched.bounds))
@@ -80,7 +80,7 @@ def image_precision(matched: MatchedByScore) -> dict[int, dict[str, float]]:
             matched.truths[place : place + 1],
         )
         values = _sampled_ap(one, np.ones((1, 1)), kernels)[0]
-        result[int(matched.images[place])] = {"AP": values.mean(), "AP50": values[0]}
+        result[matched.images[place].item()] = {"AP": values.mean(), "AP50": values[0]}
     return result
 
 

@@ -117,4 +117,4 @@ class SemanticEvaluator(DatasetEvaluator):
         if by_image and PixelMetric() in self.metrics:
             place = list(self.metrics).index(PixelMetric())
             pixels = np.stack([tables[place] for tables in by_image.values()])
-            write_states(path, SemanticStates(np.array(list(by_image), dtype=np.int64), pixels))
+            write_states(path, SemanticStates(np.array(list(by_image)), pixels))

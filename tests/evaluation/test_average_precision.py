@@ -21,6 +21,7 @@ from seg_projects.errors import UserError
 from seg_projects.evaluation import average_precision
 from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
 from seg_projects.evaluation.instance_files import evaluate_instance_files
+from seg_projects.evaluation.instance_scores import evaluate_instances
 from seg_projects.evaluation.scores import Scores
 
 KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -295,6 +296,23 @@ def test_predictions_are_counted_by_where_they_fell() -> None:
     row = scores.per_category["cat"]
     fell = [row[key] for key in ("predictions", "right", "taken", "ignored", "elsewhere")]
     assert fell == [4, 1, 1, 1, 1]
+
+
+@pytest.mark.usefixtures("_compiled_or_not")
+def test_images_may_have_names() -> None:
+    names = {2: "frankfurt", 5: "lindau"}
+    entries = [{"image_id": i, "category_id": 3, "bbox": BOX, "area": 2500} for i in names]
+    results = [entry | {"score": 0.5} for entry in entries]
+    named = [
+        [row | {"image_id": names[row["image_id"]]} for row in rows] for rows in (entries, results)
+    ]
+    for rows, images in ((results, [2, 5]), ([], [2, 5])):
+        plain = evaluate_instances(entries, rows, {3: "cat"}, "bbox", dict.fromkeys(images, "a"))
+        found = named[1] if rows else []
+        by_name = dict.fromkeys(names.values(), "a")
+        with_names = evaluate_instances(named[0], found, {3: "cat"}, "bbox", by_name)
+        assert with_names.scores.summary == pytest.approx(plain.scores.summary, nan_ok=True)
+    assert with_names.scores.worst_images["AP"][0]["image_id"] == "frankfurt"
 
 
 def test_the_kernels_wait_for_work_that_is_worth_their_loading() -> None:
