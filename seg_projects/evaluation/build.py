@@ -14,6 +14,10 @@ from detectron2.evaluation import (
     SemSegEvaluator,
 )
 from seg_projects.errors import UserError
+from seg_projects.evaluation.cityscapes_evaluators import (
+    CityscapesInstanceEvaluator,
+    CityscapesSemanticEvaluator,
+)
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.instance_truth import InstanceGroundTruth
 from seg_projects.evaluation.instances import InstanceEvaluator
@@ -63,12 +67,16 @@ def build_evaluator(
         )
     if kind == "coco":
         return _coco_evaluator(dataset_name, output_dir, max_detections)
+    if kind == "cityscapes_instance":
+        return CityscapesInstanceEvaluator(dataset_name, output_dir)
+    if kind == "cityscapes_sem_seg":
+        return CityscapesSemanticEvaluator(dataset_name, output_dir)
     if kind == "sem_seg":
         return SemSegEvaluator(dataset_name, output_dir=str(output_dir))
     raise UserError(
         f"Data set {dataset_name!r} has the evaluator_type {kind!r}; known are 'panoptic', "
-        "'label_maps', 'instances', 'coco_panoptic_seg', 'cityscapes_panoptic_seg', 'coco' and "
-        "'sem_seg'."
+        "'label_maps', 'instances', 'coco_panoptic_seg', 'cityscapes_panoptic_seg', "
+        "'cityscapes_instance', 'cityscapes_sem_seg', 'coco' and 'sem_seg'."
     )
 
 

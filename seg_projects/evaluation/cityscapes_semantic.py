@@ -90,6 +90,12 @@ def cityscapes_counts(
     return CityscapesCounts(confusion, *sums)
 
 
+def no_counts() -> CityscapesCounts:
+    """Those of no image."""
+    confusion = np.zeros((NUM_LABELS, NUM_LABELS), dtype=np.int64)
+    return CityscapesCounts(confusion, *np.zeros((3, NUM_LABELS)))
+
+
 def total_counts(parts: Sequence[CityscapesCounts]) -> CityscapesCounts:
     """Those of several images together."""
     confusion, hits, in_category, total = (

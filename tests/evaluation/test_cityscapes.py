@@ -5,19 +5,24 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny_runs import tool_main
 
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Instances
 from seg_projects.errors import UserError
+from seg_projects.evaluation import build_evaluator
 from seg_projects.evaluation.cityscapes_files import (
     evaluate_cityscapes_instances,
     evaluate_cityscapes_labels,
+    read_predicted_masks,
 )
 from seg_projects.evaluation.cityscapes_precision import (
     LABELS,
@@ -25,6 +30,7 @@ from seg_projects.evaluation.cityscapes_precision import (
     cityscapes_precision,
     pair_image,
 )
+from seg_projects.evaluation.cityscapes_semantic import NAMES
 
 SHAPE = (64, 96)
 STEMS = [f"ulm_00000{number}_000019" for number in range(3)]
@@ -133,6 +139,69 @@ def test_instance_precision_equals_cityscapesscripts(folders: tuple[Path, Path])
     for name, values in theirs["classes"].items():
         row = {"AP": 100 * values["ap"], "AP50": 100 * values["ap50%"]}
         assert ours.per_category[name] == pytest.approx(row, abs=1e-9, nan_ok=True)
+
+
+@pytest.fixture
+def registered(folders: tuple[Path, Path]) -> Iterator[dict[str, Any]]:
+    """Data sets of labels and of instances as Detectron2 declares them; records by name."""
+    truth, names = folders[0], list(NAMES.values())
+    things = [NAMES[label] for label in LABELS]
+    records = [{"file_name": f"leftImg8bit/val/ulm/{s}_leftImg8bit.png"} for s in STEMS]
+    for kind in ("instance", "sem_seg"):
+        DatasetCatalog.register(f"tiny_{kind}", lambda: records)
+        MetadataCatalog.get(f"tiny_{kind}").set(
+            gt_dir=str(truth),
+            evaluator_type=f"cityscapes_{kind}",
+            thing_classes=things,
+            stuff_classes=names,
+        )
+    yield dict(zip(STEMS, records, strict=True))
+    for kind in ("instance", "sem_seg"):
+        DatasetCatalog.remove(f"tiny_{kind}")
+        MetadataCatalog.remove(f"tiny_{kind}")
+
+
+def _result(evaluator: Any) -> dict[str, float]:
+    """The numbers of the one task."""
+    [scores] = evaluator.evaluate().values()
+    return scores
+
+
+def test_a_models_instances_score_as_their_files(
+    folders: tuple[Path, Path], registered: dict[str, Any], tmp_path: Path
+) -> None:
+    found = folders[1] / "instances"
+    evaluator = build_evaluator("tiny_instance", tmp_path / "out")
+    evaluator.reset()
+    for stem, record in registered.items():
+        masks = list(read_predicted_masks(found / f"{stem}.txt", found))
+        masks = [mask for mask in masks if mask.label in LABELS]
+        instances = Instances(SHAPE)
+        instances.pred_masks = torch.from_numpy(np.stack([mask.mask for mask in masks]))
+        instances.pred_classes = torch.tensor([LABELS.index(mask.label) for mask in masks])
+        instances.scores = torch.tensor([mask.score for mask in masks], dtype=torch.float64)
+        evaluator.process([record], [{"instances": instances}])
+    result, expected = _result(evaluator), evaluate_cityscapes_instances(folders[0], found)
+    assert result["AP"] == expected.summary["AP"]
+    assert result["AP-car"] == expected.per_category["car"]["AP"]
+    assert (tmp_path / "out/cityscapes_instances.json").is_file()
+
+
+def test_a_models_logits_score_as_their_label_maps(
+    folders: tuple[Path, Path], registered: dict[str, Any], tmp_path: Path
+) -> None:
+    evaluator = build_evaluator("tiny_sem_seg", tmp_path / "out")
+    evaluator.reset()
+    assert np.isnan(_result(evaluator)["IoU"])
+    for stem, record in registered.items():
+        logits = torch.randn(len(NAMES), *SHAPE)
+        evaluator.process([record], [{"sem_seg": logits}])
+        ids = np.array(list(NAMES))[logits.argmax(dim=0).numpy()].astype(np.uint8)
+        Image.fromarray(ids).save(folders[1] / f"labels/{stem}_labels.png")
+    expected = evaluate_cityscapes_labels(folders[0], folders[1] / "labels", train_ids=False)
+    result = _result(evaluator)
+    means = [result[key] for key in ("IoU", "iIoU", "IoU_sup", "iIoU_sup")]
+    assert means == list(expected.summary.values())
 
 
 def _precision(ids: np.ndarray, masks: list[PredictedMask]) -> float:
