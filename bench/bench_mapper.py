@@ -26,7 +26,12 @@ def mapping(paths: list[str], height: int, width: int, short_side: int) -> Calla
     cfg = get_cfg()
     cfg.MODEL.MASK_ON = True
     cfg.INPUT.MIN_SIZE_TRAIN = (short_side,)
-    mapper = DatasetMapper(cfg, is_train=True)
+    return _run(DatasetMapper(cfg, is_train=True), paths, height, width)
+
+
+def _run(
+    mapper: Callable[[Any], Any], paths: list[str], height: int, width: int
+) -> Callable[[], Any]:
     records = [_record(path, height, width) for path in paths]
 
     def run() -> dict[str, Any]:
@@ -39,6 +44,19 @@ def mapping(paths: list[str], height: int, width: int, short_side: int) -> Calla
         }
 
     return run
+
+
+def our_mapping(paths: list[str], height: int, width: int, short_side: int) -> Callable[[], Any]:
+    """The same work of ``seg_projects``' own mapper, whichever Detectron2 it runs on."""
+    from detectron2.config import get_cfg
+    from seg_projects.config import add_seg_projects_config
+    from seg_projects.data import InstanceMapper
+
+    cfg = get_cfg()
+    add_seg_projects_config(cfg)
+    cfg.MODEL.MASK_ON = True
+    cfg.INPUT.MIN_SIZE_TRAIN = (short_side,)
+    return _run(InstanceMapper(cfg, is_train=True), paths, height, width)
 
 
 def _record(path: str, height: int, width: int) -> dict[str, Any]:
@@ -94,12 +112,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         }
         cases = [
             Case(
-                name=f"map {number} JPEGs {width}x{height}, short side {side}",
-                function="mapping",
+                name=f"{mapper}, {number} JPEGs {width}x{height}, short side {side}",
+                function=function,
+                reference_function="mapping",
                 settings={**settings, "short_side": side},
                 # Boxes, up to the rounding of float32; pixels, up to one grey level.
                 tolerance=Tolerance(relative=1e-6, levels=1),
             )
+            for mapper, function in (("runtime", "mapping"), ("seg_projects", "our_mapping"))
             for side in (SHORT_SIDES[:1] if args.quick else SHORT_SIDES)
         ]
         compare(__file__, cases, args)

@@ -114,9 +114,24 @@ def test_a_wrong_file_is_one_error_with_its_path(tmp_path, kind, message):
         read_image(str(path), "BGR")
 
 
-def test_a_tensor_owns_its_memory():
-    image = np.zeros((2, 3, 3), np.uint8)
-    tensor = as_tensor(image[::-1])
-    image[:] = 1
-    assert tensor.shape == (3, 2, 3)
-    assert int(tensor.sum()) == 0
+@pytest.mark.parametrize("shape", [(5, 7, 3), (5, 7, 1), (5, 7, 4), (1, 1, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(
+    "view",
+    [
+        np.s_[:],
+        np.s_[:, ::-1],
+        np.s_[::-1],
+        np.s_[::-1, ::-1],
+        np.s_[:, :, ::-1],
+        np.s_[1:, 2:],
+        np.s_[1:, ::-2],
+    ],
+)
+def test_a_tensor_has_the_pixels_of_any_view_in_memory_of_its_own(shape, dtype, view):
+    image = np.arange(np.prod(shape)).reshape(shape).astype(dtype)[view]
+    expected = image.transpose(2, 0, 1).copy()
+    tensor = as_tensor(image)
+    image[:] = 0
+    assert np.array_equal(tensor.numpy(), expected)
+    assert tensor.is_contiguous()

@@ -238,3 +238,15 @@ def test_subclasses_may_change_the_annotations_of_their_copy(record: dict[str, A
     relabel = Relabelling(True, augmentations=[], image_format="RGB")
     assert relabel(record)["instances"].gt_classes.tolist() == [0]
     assert record["annotations"][0]["category_id"] == 3
+
+
+@pytest.mark.parametrize("view", [np.s_[:], np.s_[:, ::-1], np.s_[::-1], np.s_[1:, 2:]])
+def test_any_view_of_an_image_becomes_its_planes(view: Any, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    mapper = DatasetMapper(
+        True, augmentations=[T.ColorTransform(lambda image: image[view])], image_format="RGB"
+    )
+    out = mapper({"file_name": str(tmp_path / "image.png")})["image"]
+    assert np.array_equal(out.numpy(), pixels[view].transpose(2, 0, 1))
+    assert out.is_contiguous()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from golden import Golden, exception_name
-from PIL import Image
+from PIL import Image, ImageOps
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
@@ -355,3 +355,22 @@ def test_federated_weights_follow_the_image_counts() -> None:
     ]
     weights = utils.get_fed_loss_cls_weights("utils_counts", freq_weight_power=0.5)
     assert weights.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_jpeg_has_the_pixels_that_pillow_decodes(tmp_path: Path, orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "image.jpg"
+    Image.fromarray(pixels).save(path, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    assert np.array_equal(utils.read_image(str(path), "BGR"), expected[:, :, ::-1])
+
+
+def test_a_truncated_jpeg_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(OSError, match=r"image\.jpg.*truncated"):
+        utils.read_image(str(path), "BGR")

@@ -61,6 +61,8 @@ class ResizeTransform(Transform):
         uint8 is antialiased, as Pillow does it; floats are interpolated without antialiasing.
         """
         self._check_size(img)
+        if (self.h, self.w) == (self.new_h, self.new_w):
+            return img.copy()
         method = self.interp if interp is None else interp
         size = (self.new_h, self.new_w)
         if img.dtype == np.uint8:
