@@ -64,8 +64,8 @@ def _limit(node: CfgNode) -> None:
     for key, value in node.items():
         if isinstance(value, CfgNode):
             _limit(value)
-        elif value == "SyncBN":
-            # It asks for a GPU.
+        elif value in ("SyncBN", "FrozenBN"):
+            # One asks for a GPU, the other for trained weights.
             node[key] = "BN"
         elif key in LIMITS:
             node[key] = _limited(value, LIMITS[key])
