@@ -75,6 +75,8 @@ class SegSemanticSegmentor(SemanticSegmentor):
                 num_classes=head.NUM_CLASSES,
                 ignore_value=head.IGNORE_VALUE,
                 loss_weight=head.LOSS_WEIGHT,
+                # A head may have a kind of its own, as SETR has.
+                build=getattr(parts["sem_seg_head"], "auxiliary_classifier", None),
             ),
             "window": window.SIZE,
             "window_overlap": window.OVERLAP,

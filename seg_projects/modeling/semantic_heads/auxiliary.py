@@ -5,7 +5,8 @@ Legend: N images, K classes, H x W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ KEY = "MODEL.SEM_SEG_HEAD.AUXILIARY"
 
 
 class AuxiliaryClassifiers(nn.Module):
-    """A 1x1 convolution on each of some feature maps, and its losses."""
+    """A classifier on each of some feature maps, and its losses."""
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class AuxiliaryClassifiers(nn.Module):
         num_classes: int,
         ignore_value: int,
         loss_weight: float,
+        build: Callable[[int], nn.Module] | None = None,
     ) -> None:
         """Builds the classifiers; of no entries there are none.
 
@@ -41,6 +43,7 @@ class AuxiliaryClassifiers(nn.Module):
             num_classes: K.
             ignore_value: label of pixels without a loss.
             loss_weight: factor of all losses.
+            build: makes a classifier of a map of so many channels; None for a 1x1 convolution.
 
         Raises:
             UserError: the backbone does not give a map, or an entry is malformed.
@@ -50,11 +53,9 @@ class AuxiliaryClassifiers(nn.Module):
         self.strides = {name: input_shape[name].stride or 1 for name in self.weights}
         self.losses = parse_losses(losses, num_classes=num_classes) if entries else []
         self.ignore_value = ignore_value
+        build = build or partial(Conv2d, out_channels=num_classes, kernel_size=1)
         self.classifiers = nn.ModuleDict(
-            {
-                name: Conv2d(input_shape[name].channels or 0, num_classes, kernel_size=1)
-                for name in self.weights
-            }
+            {name: build(input_shape[name].channels or 0) for name in self.weights}
         )
 
     def forward(self, features: Mapping[str, Tensor], targets: Tensor) -> dict[str, Tensor]:

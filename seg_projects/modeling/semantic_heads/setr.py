@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -63,10 +64,9 @@ class SETRHead(SemanticHead):
         channels = [input_shape[name].channels or 0 for name in ordered]
         self.decoder = self.build_decoder(channels, conv_dims, num_classes, norm=norm)
         self.stride //= self.enlargement
-        for name in self.auxiliary:
-            self.auxiliary[name] = naive_decoder(
-                input_shape[name].channels or 0, conv_dims, num_classes, norm=norm
-            )
+        self.auxiliary_classifier = partial(
+            naive_decoder, conv_dims=conv_dims, num_classes=num_classes, norm=norm
+        )
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:

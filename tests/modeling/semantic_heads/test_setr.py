@@ -63,19 +63,18 @@ def test_decoder_ends_at_its_stride(name: str, stride: int) -> None:
 
 @pytest.mark.parametrize("name", HEADS)
 def test_gradients_reach_every_parameter(name: str) -> None:
-    head = _build(name, AUXILIARY=[["block0", 0.4], ["block3", 0.4]])
+    head = _build(name)
     logits, losses = head(_features(3, 3), torch.randint(0, 3, (2, 43, 48)))
     assert logits is None
-    key = "loss_sem_seg_cross_entropy"
-    assert losses.keys() == {key, f"{key}_block0", f"{key}_block3"}
+    assert losses.keys() == {"loss_sem_seg_cross_entropy"}
     sum(losses.values()).backward()
     assert {n for n, p in head.named_parameters() if p.grad is None or not p.grad.any()} == set()
 
 
 def test_auxiliary_heads_are_naive_decoders() -> None:
-    head = _build("SETRPUPHead", AUXILIARY=[["block1", 0.4]])
+    classifier = _build("SETRPUPHead").auxiliary_classifier(6)
     theirs = _build("SETRNaiveHead", IN_FEATURES=["block1"])
-    shapes = {n: p.shape for n, p in head.auxiliary["block1"].state_dict().items()}
+    shapes = {n: p.shape for n, p in classifier.state_dict().items()}
     assert shapes == {n: p.shape for n, p in theirs.decoder.state_dict().items()}
 
 
@@ -129,7 +128,7 @@ def test_wrong_config_is_refused_when_the_head_is_built(
 @torch.no_grad()
 def test_stands_on_a_vit_of_timm() -> None:
     pytest.importorskip("timm", reason="the extra `models` is not installed")
-    cfg = _cfg("SETRMLAHead", IN_FEATURES=["block1", "block2"], AUXILIARY=[["block2", 0.4]])
+    cfg = _cfg("SETRMLAHead", IN_FEATURES=["block1", "block2"])
     cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT = "build_timm_backbone", 0
     cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.OUT_INDICES = "vit_tiny_patch16_224", [1, 2]
     backbone = build_backbone(cfg).eval()
