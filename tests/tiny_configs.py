@@ -30,7 +30,7 @@ LIMITS = {
         ),
         16,
     ),
-    **dict.fromkeys(("MIN_SIZE_TRAIN", "MIN_SIZE_TEST", "SIZE"), SIZE),
+    **dict.fromkeys(("MIN_SIZE_TRAIN", "MIN_SIZE_TEST", "SIZE", "SIZE_DIVISIBILITY"), SIZE),
     **dict.fromkeys(("MAX_SIZE_TRAIN", "MAX_SIZE_TEST"), SIZE),
     "DEPTH": 50,
     "IMS_PER_BATCH": 2,
