@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -145,3 +146,14 @@ class ConversionLog:
 
 
 Record = dict[str, Any]
+
+# What reading an annotation raises whose fields are missing or of another kind than expected.
+MALFORMED = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    OSError,
+    zlib.error,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from seg_projects.data.conversion.annotated import (
+    MALFORMED,
     AnnotatedImage,
     BoxMask,
     ConversionLog,
@@ -23,6 +24,9 @@ from seg_projects.data.conversion.image_files import checked_size, read_json
 from seg_projects.data.conversion.output import OutputFolder
 from seg_projects.errors import UserError
 from seg_projects.files import write_json
+
+# Coordinates in pixels.
+_FARTHEST = 1e6
 
 
 def write_coco_instances(
@@ -121,9 +125,27 @@ def read_coco_json(source: Path, key: str, what: str) -> dict[str, Any]:
     parts = ("images", "annotations", "categories")
     if not isinstance(content, dict) or any(part not in content for part in parts):
         raise UserError(f"{source} is not {what}: it needs {', '.join(parts)}.")
+    for part, fields in (
+        ("images", {"id": int | str, "file_name": str, "height": int, "width": int}),
+        ("categories", {"id": int, "name": str}),
+        ("annotations", {"image_id": int | str}),
+    ):
+        _check_records(content[part], fields, f"{source}: {part}")
     if content["annotations"] and key not in content["annotations"][0]:
         raise UserError(f"{source} is not {what}: its annotations have no {key!r}.")
     return content
+
+
+def _check_records(records: Any, fields: Mapping[str, Any], where: str) -> None:
+    if not isinstance(records, list):
+        raise UserError(f"{where} is no list.")
+    for number, record in enumerate(records):
+        for field, kind in fields.items():
+            if not isinstance(record, dict) or not isinstance(record.get(field), kind):
+                raise UserError(
+                    f"{where}[{number}] has no sound {field!r}; tools/inspect_data.py lists all "
+                    "defects."
+                )
 
 
 def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
@@ -145,24 +167,62 @@ def encode_segmentation(segmentation: Any, size: tuple[int, int]) -> Record:
     if isinstance(segmentation, list):
         if not segmentation or any(len(p) < 6 or len(p) % 2 for p in segmentation):
             raise ValueError("its polygons have fewer than three points")
+        # pycocotools would crash, or take for ever.
+        if not all((np.abs(np.asarray(p, dtype=float)) < _FARTHEST).all() for p in segmentation):
+            raise ValueError("a point of its polygons lies outside every image")
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     if list(segmentation["size"]) != [height, width]:
         raise ValueError(f"its run lengths are of the size {segmentation['size']}")
-    if isinstance(segmentation["counts"], list):
+    counts = segmentation["counts"]
+    # pycocotools believes run lengths, and crashes on wrong ones.
+    if isinstance(counts, bytes):
+        counts = counts.decode("ascii")
+    runs = expand_counts(counts) if isinstance(counts, str) else list(counts)
+    if min(runs, default=0) < 0 or sum(runs) != height * width:
+        raise ValueError(f"its run lengths do not cover the {height * width} pixels")
+    if isinstance(counts, list):
         return coco_mask.frPyObjects(segmentation, height, width)
     return segmentation
+
+
+def expand_counts(text: str) -> list[int]:
+    """The run lengths in COCO's compressed string.
+
+    Raises:
+        ValueError: the text ends within a number.
+    """
+    runs: list[int] = []
+    value = shift = 0
+    for byte in text.encode("ascii"):
+        digit = byte - 48
+        value |= (digit & 0x1F) << shift
+        shift += 5
+        if digit & 0x20:
+            continue
+        if digit & 0x10:
+            value |= -1 << shift
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise ValueError("the text ends within a number")
+    return runs
+
+
+def _largest_first(annotation: Record) -> float:
+    area = annotation.get("area")
+    return -area if isinstance(area, int | float) else 0.0
 
 
 def _read_objects(
     annotations: list[Record], names: dict[int, str], size: tuple[int, int], log: ConversionLog
 ) -> Iterator[MaskedObject]:
-    for annotation in sorted(annotations, key=lambda a: -a.get("area", 0)):
+    for annotation in sorted(annotations, key=_largest_first):
         try:
             label = names[annotation["category_id"]]
             segmentation = annotation["segmentation"]
             mask = BoxMask.from_full(decode_segmentation(segmentation, size))
-        except (KeyError, ValueError, TypeError) as error:
-            log.note("unusable annotation", f"id {annotation.get('id')}: {error}; left out")
+        except MALFORMED as error:
+            log.note("unusable annotation", f"id {annotation.get('id')}: {error!r}; left out")
             continue
         yield MaskedObject(
             label=label,

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from seg_projects.data.conversion.annotated import (
+    MALFORMED,
     AnnotatedImage,
     BoxMask,
     ConversionLog,
@@ -194,7 +195,7 @@ def read_coco_panoptic(
     for annotation in content["annotations"]:
         record = images.get(annotation["image_id"])
         if record is None:
-            log.note("annotation without image", f"{annotation['file_name']}; left out")
+            log.note("annotation without image", f"image {annotation['image_id']}; left out")
             continue
         path = folder / record["file_name"]
         stated = (record["height"], record["width"])
@@ -206,27 +207,33 @@ def read_coco_panoptic(
             source=path,
             height=size[0],
             width=size[1],
-            objects=_read_segments(masks / annotation["file_name"], annotation, names, log),
+            objects=_read_segments(masks, annotation, names, log),
             image_id=record["id"],
         )
 
 
 def _read_segments(
-    png: Path, annotation: Record, names: dict[int, str], log: ConversionLog
+    folder: Path, annotation: Record, names: dict[int, str], log: ConversionLog
 ) -> list[MaskedObject]:
-    ids = read_panoptic_ids(png)
-    listed = {segment["id"]: segment for segment in annotation["segments_info"]}
+    png = folder / str(annotation.get("file_name"))
+    try:
+        ids = read_panoptic_ids(png)
+        listed = {int(segment["id"]): segment for segment in annotation["segments_info"]}
+        labels = {i: names.get(segment["category_id"]) for i, segment in listed.items()}
+    except MALFORMED as error:
+        log.note("unusable annotation", f"{png}: {error}; its image is void")
+        return []
     masks = split_ids(ids)
     for missing in sorted(set(masks) - set(listed)):
         log.note("unlisted segment", f"{png}: id {missing} is in no segments_info; void")
     return [
         MaskedObject(
-            label=names[segment["category_id"]],
+            label=label,
             mask=masks[segment_id],
             is_crowd=bool(segment.get("iscrowd", 0)),
         )
         for segment_id, segment in listed.items()
-        if segment_id in masks and segment["category_id"] in names
+        if segment_id in masks and (label := labels[segment_id]) is not None
     ]
 
 

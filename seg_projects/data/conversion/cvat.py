@@ -10,6 +10,7 @@ import numpy as np
 
 from seg_projects.data.conversion import shapes
 from seg_projects.data.conversion.annotated import (
+    MALFORMED,
     AnnotatedImage,
     ConversionLog,
     MaskedObject,
@@ -36,7 +37,7 @@ def read_cvat(source: Path, options: ReaderOptions, log: ConversionLog) -> Itera
     folder = options.images or (inner if inner.is_dir() else file.parent)
     for entry in entries:
         name = entry.get("name", "").replace("\\", "/")
-        stated = (int(entry.get("height", 0)), int(entry.get("width", 0)))
+        stated = (_whole(entry, "height"), _whole(entry, "width"))
         size = checked_size(folder / name, name, log, stated)
         if size is not None:
             objects = _objects(name, entry, size, log)
@@ -50,14 +51,14 @@ def _objects(
 ) -> list[MaskedObject]:
     """Ordered by ``z_order``; shapes of equal label and group are one object."""
     elements = [element for element in image if element.tag != "tag"]
-    elements.sort(key=lambda element: int(element.get("z_order", 0)))
+    elements.sort(key=lambda element: _whole(element, "z_order"))
     groups: dict[tuple[str, object], list[shapes.Shape]] = {}
     for number, element in enumerate(elements):
         try:
             if element.tag not in _SHAPES:
                 raise ValueError(f"<{element.tag}> has no area")
             shape = _SHAPES[element.tag](element, size)
-        except (TypeError, ValueError, IndexError) as error:
+        except MALFORMED as error:
             log.note("unusable shape", f"{name}: shape {number}: {error}; left out")
             continue
         group = element.get("group_id", "0")
@@ -70,6 +71,14 @@ def _objects(
         mask = union([part.mask for part in parts], size)
         objects.append(MaskedObject(label=label, mask=mask, polygons=polygons if whole else None))
     return objects
+
+
+def _whole(element: ElementTree.Element, name: str) -> int:
+    """An attribute; 0 where it is no whole number."""
+    try:
+        return int(element.get(name, 0))
+    except ValueError:
+        return 0
 
 
 def _numbers(element: ElementTree.Element, *names: str) -> list[float]:

@@ -128,6 +128,6 @@ def read_names(path: Path) -> dict[int, str]:
             ) from error
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"The file of names {path} cannot be read: {error}.") from error
     return {value: line.strip() for value, line in enumerate(lines) if line.strip()}

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from seg_projects.data.conversion import shapes
 from seg_projects.data.conversion.annotated import (
+    MALFORMED,
     AnnotatedImage,
     ConversionLog,
     MaskedObject,
@@ -28,7 +29,7 @@ def read_labelbox(
     for number, row in enumerate(_rows(source)):
         try:
             name, stated, entries = _row_parts(row)
-        except (KeyError, TypeError, AttributeError) as error:
+        except MALFORMED as error:
             log.note("unreadable annotation", f"{source}: row {number}: {error!r}; left out")
             continue
         size = checked_size(folder / name, name, log, stated)
@@ -78,7 +79,7 @@ def _objects(
         try:
             shape = _shape(entry, size)
             label = str(entry.get("name") or entry.get("title") or entry["value"])
-        except (KeyError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             log.note("unusable shape", f"{name}: object {number}: {error}; left out")
             continue
         yield MaskedObject(label=label, mask=shape.mask, polygons=shape.polygons)

@@ -11,6 +11,7 @@ from typing import Any
 
 from seg_projects.data.conversion import shapes
 from seg_projects.data.conversion.annotated import (
+    MALFORMED,
     AnnotatedImage,
     ConversionLog,
     MaskedObject,
@@ -98,10 +99,10 @@ def _objects(
         try:
             shape = _shape(entry, size)
             label, group = str(entry["label"]), entry.get("group_id")
-        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
+        except MALFORMED as error:
             log.note("unusable shape", f"{file}: shape {number}: {error}; left out")
             continue
-        key = (label, ("alone", number) if group is None else group)
+        key = (label, ("alone", number) if group is None else str(group))
         groups.setdefault(key, []).append(shape)
     objects = []
     for (label, _), parts in groups.items():

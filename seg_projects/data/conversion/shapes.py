@@ -13,6 +13,8 @@ from seg_projects.data.conversion.annotated import BoxMask
 
 Point = tuple[float, float]
 Points = Sequence[Sequence[float]]
+# Coordinates in pixels: beyond, drawing would take for ever.
+_FARTHEST = 1e6
 
 
 class Shape(NamedTuple):
@@ -81,6 +83,8 @@ def ellipse(
 
 
 def _ellipse_points(center: Sequence[float], rx: float, ry: float, angle: float) -> list[Point]:
+    if not max(rx, ry) < _FARTHEST:
+        raise ValueError("it is larger than every image")
     # One point per two pixels of the outline: finer than the pixels can show.
     count = max(12, math.ceil(math.pi * max(rx, ry)))
     cos, sin = math.cos(angle), math.sin(angle)
@@ -128,8 +132,8 @@ def _rasterise(
     """What ``draw`` paints with ``points``, inside the box around these and the image."""
     height, width = size
     coordinates = np.asarray([point[:2] for point in points], dtype=np.float64)
-    if not np.isfinite(coordinates).all():
-        raise ValueError("a point is not finite")
+    if not (np.abs(coordinates) < _FARTHEST).all():
+        raise ValueError("a point lies outside every image")
     low = np.clip(np.floor(coordinates.min(axis=0)) - margin - 1, 0, (width, height)).astype(int)
     high = np.clip(np.ceil(coordinates.max(axis=0)) + margin + 2, 0, (width, height)).astype(int)
     if (high <= low).any():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seg_projects.data.conversion import shapes
 from seg_projects.data.conversion.annotated import (
+    MALFORMED,
     AnnotatedImage,
     ConversionLog,
     MaskedObject,
@@ -37,8 +38,8 @@ def read_supervisely(
         try:
             content = read_json(file)
             stated = (content["size"]["height"], content["size"]["width"])
-            entries = content["objects"]
-        except (UserError, KeyError, TypeError) as error:
+            entries = list(content["objects"])
+        except MALFORMED as error:
             log.note("unreadable annotation", f"{file}: {error}; left out")
             continue
         size = checked_size(path, relative, log, stated)
@@ -56,7 +57,7 @@ def _objects(
         try:
             shape = _shape(entry, size)
             label = str(entry["classTitle"])
-        except (KeyError, TypeError, ValueError, OSError, zlib.error) as error:
+        except MALFORMED as error:
             log.note("unusable shape", f"{file}: object {number}: {error}; left out")
             continue
         yield MaskedObject(label=label, mask=shape.mask, polygons=shape.polygons)

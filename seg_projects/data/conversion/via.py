@@ -9,6 +9,7 @@ from typing import Any
 
 from seg_projects.data.conversion import shapes
 from seg_projects.data.conversion.annotated import (
+    MALFORMED,
     AnnotatedImage,
     ConversionLog,
     MaskedObject,
@@ -40,11 +41,11 @@ def read_via(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterat
             where = f"{name}: region {number}"
             try:
                 shape = _shape(region["shape_attributes"], size)
-            except (KeyError, TypeError, ValueError) as error:
-                log.note("unusable shape", f"{where}: {error}; left out")
+                attributes = region.get("region_attributes") or {}
+                label = _label(attributes, attribute, where, options, log)
+            except MALFORMED as error:
+                log.note("unusable shape", f"{where}: {error!r}; left out")
                 continue
-            attributes = region.get("region_attributes") or {}
-            label = _label(attributes, attribute, where, options, log)
             if label is not None:
                 objects.append(MaskedObject(label=label, mask=shape.mask, polygons=shape.polygons))
         yield AnnotatedImage(
@@ -64,7 +65,9 @@ def _find_json(source: Path) -> Path:
 def _regions(entry: Record) -> list[Any]:
     """Version 1 numbers the regions in a dict, version 2 has a list."""
     regions = entry.get("regions") or []
-    return list(regions.values()) if isinstance(regions, dict) else list(regions)
+    if isinstance(regions, dict):
+        return list(regions.values())
+    return regions if isinstance(regions, list) else []
 
 
 def _class_attribute(file: Path, entries: Record, options: ReaderOptions) -> str | None:
@@ -72,7 +75,8 @@ def _class_attribute(file: Path, entries: Record, options: ReaderOptions) -> str
     used: Counter[str] = Counter()
     for entry in entries.values():
         for region in _regions(entry):
-            used.update(list(region.get("region_attributes") or ()))
+            attributes = region.get("region_attributes") if isinstance(region, dict) else None
+            used.update(list(attributes) if isinstance(attributes, dict) else [])
     if len(used) > 1:
         raise UserError(
             f"The regions of {file} have the attributes {sorted(used)}: name the one that holds "

@@ -36,13 +36,14 @@ def read_yolo(source: Path, options: ReaderOptions, log: ConversionLog) -> Itera
         if size is None:
             continue
         text = (labels / relative).with_suffix(".txt")
-        lines = text.read_text(encoding="utf-8").splitlines() if text.is_file() else []
+        # Bytes that are no text make their line an unusable shape.
+        content = text.read_text(encoding="utf-8", errors="replace") if text.is_file() else ""
         yield AnnotatedImage(
             file_name=relative.as_posix(),
             source=path,
             height=size[0],
             width=size[1],
-            objects=list(_objects(text, lines, size, names, log)),
+            objects=list(_objects(text, content.splitlines(), size, names, log)),
         )
 
 
@@ -80,7 +81,7 @@ def _objects(
         except KeyError:
             log.note("class without name", f"{file}:{number}: class {int(value)}; left out")
             continue
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             log.note("unusable shape", f"{file}:{number}: {error}; left out")
             continue
         yield MaskedObject(label=label, mask=shape.mask, polygons=shape.polygons)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from seg_projects.data.conversion.coco_instances import encode_segmentation
+from seg_projects.data.conversion.coco_instances import encode_segmentation, expand_counts
 from seg_projects.data.doctor.findings import Finding, Record
 from seg_projects.data.doctor.images import repeated, sound_images
 
@@ -152,29 +152,6 @@ def _check_runs(segmentation: Record, size: tuple[int, int], where: str) -> Iter
     if total != size[0] * size[1]:
         text = f"they cover {total} of {size[0] * size[1]} pixels" if total >= 0 else "not readable"
         yield Finding("corrupt run lengths", where, text)
-
-
-def expand_counts(text: str) -> list[int]:
-    """The run lengths in COCO's compressed string.
-
-    Raises:
-        ValueError: the text ends within a number.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for byte in text.encode("ascii"):
-        digit = byte - 48
-        value |= (digit & 0x1F) << shift
-        shift += 5
-        if digit & 0x20:
-            continue
-        if digit & 0x10:
-            value |= -1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value = shift = 0
-    if shift:
-        raise ValueError("the text ends within a number")
-    return runs
 
 
 def _check_against_mask(annotation: Record, size: tuple[int, int], where: str) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from converted_sets import save_image
 from PIL import Image
 from tiny_runs import tool_main
 
+from seg_projects.data.conversion.coco_instances import expand_counts
 from seg_projects.data.conversion.coco_panoptic import write_png
 from seg_projects.data.datasets.semantic import load_semantic_records
 from seg_projects.data.doctor import (
@@ -23,7 +24,6 @@ from seg_projects.data.doctor import (
     inspect_label_maps,
     read_annotations,
 )
-from seg_projects.data.doctor.instances import expand_counts
 from seg_projects.data.label_maps import class_table
 from seg_projects.data.panoptic_ids import rgb_from_ids
 from seg_projects.errors import UserError
