@@ -11,6 +11,7 @@ from tiny_configs import SIZE, shrink, use_generated_data
 from tiny_runs import REPOSITORY
 
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from detectron2.utils.events import EventStorage
 from seg_projects.data import (
     declare_instance_datasets,
@@ -18,6 +19,7 @@ from seg_projects.data import (
     declare_semantic_datasets,
 )
 from seg_projects.engine import SegTrainer, load_config
+from seg_projects.engine.setup import _check_class_counts
 from seg_projects.errors import UserError
 
 CONFIGS = REPOSITORY / "configs"
@@ -90,6 +92,19 @@ def _check_output(cfg: CfgNode, output: dict[str, Any]) -> None:
         assert instances.image_size == (SIZE, SIZE)
         assert instances.pred_masks.shape[1:] == (SIZE, SIZE)
         assert len(instances.pred_classes) == len(instances.scores) == len(instances)
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_data_sets_are_declared_or_known_and_have_as_many_classes(leaf: str) -> None:
+    cfg = load_config(CONFIGS / f"{leaf}.yaml")
+    lists = [value for value in cfg.DATASETS.values() if isinstance(value, list)]
+    declared = {entry["NAME"]: entry for entries in lists for entry in entries}
+    for name in {*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST}:
+        if name not in declared:
+            assert name in DatasetCatalog.list()
+            _check_class_counts(cfg, name)
+        elif "CLASSES" in declared[name] and "Semantic" in cfg.MODEL.META_ARCHITECTURE:
+            assert len(declared[name]["CLASSES"]) == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
 
 
 def test_there_are_configs() -> None:
