@@ -2,7 +2,8 @@
 """Times our AP beside pycocotools, Detectron2's COCOeval_opt and faster-coco-eval.
 
 Each that the interpreter can import is run in turn with ours, on one core, from the same lists of
-annotations and results; --no-kernels leaves numba out.
+annotations and results; --no-kernels leaves numba out. Times are those of the processor, which
+other work on the machine changes less.
 
 python bench/bench_ap.py --images 1000 --detections 100
 """
@@ -155,11 +156,11 @@ def _compared(
     for _ in range(repeats):
         # The references write into what they are given.
         copied = copy.deepcopy(inputs)
-        start = time.perf_counter()
+        start = time.process_time()
         expected = run(*copied, task)
-        middle = time.perf_counter()
+        middle = time.process_time()
         value = ours(*inputs, task)
-        own = time.perf_counter() - middle
+        own = time.process_time() - middle
         assert abs(value - expected) < 1e-9, (name, value, expected)
         ratios.append((middle - start) / own)
     ratio = statistics.median(ratios)

@@ -78,15 +78,14 @@ def match_results(
     detections = Detections(*_keys(results, columns), np.zeros(len(results)), scores)
     order, rank = rank_detections(detections)
     kept, rank = order[rank < max_detections], rank[rank < max_detections]
-    results = [results[i] for i in kept]
     detections = Detections(*(part[kept] for part in detections))
     overlapping = _overlapping_boxes if task == "bbox" else _overlapping_masks
-    pairs, area = overlapping(truths, annotations, detections, results)
+    pairs, area = overlapping(truths, annotations, detections, results, kept)
     detections = detections._replace(area=area)
     if boundary_share:
         from seg_projects.evaluation.mask_boundaries import boundary_pairs
 
-        masks = [[entry["segmentation"] for entry in side] for side in (annotations, results)]
+        masks = _masks(annotations, results, kept)
         pairs = boundary_pairs(pairs, truths, masks[0], masks[1], boundary_share)
     kernels = precision_kernels(len(kept))
     matches = match_detections(truths, detections, pairs, rank, kernels=kernels)
@@ -105,8 +104,18 @@ def _keys(
 
 
 def _boxes(entries: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    sides = chain.from_iterable(entry["bbox"] for entry in entries)
+    sides = chain.from_iterable([entry["bbox"] for entry in entries])
     return np.fromiter(sides, dtype=np.float64, count=4 * len(entries)).reshape(-1, 4)
+
+
+def _masks(
+    annotations: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
+    kept: np.ndarray,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The masks of the annotations and of the results ``kept`` (D,)."""
+    truth = [entry["segmentation"] for entry in annotations]
+    return truth, [results[place]["segmentation"] for place in kept.tolist()]
 
 
 def _overlapping_boxes(
@@ -114,10 +123,12 @@ def _overlapping_boxes(
     annotations: Sequence[Mapping[str, Any]],
     detections: Detections,
     results: Sequence[Mapping[str, Any]],
+    kept: np.ndarray,
 ) -> tuple[Pairs, np.ndarray]:
-    """The pairs, and (D,) areas of the detections' boxes in pixels."""
-    boxes, find = _boxes(results), box_pairs
-    if precision_kernels(len(results)) is not None:
+    """The pairs, and (D,) areas in pixels, of the boxes of the results ``kept`` (D,)."""
+    # Read in their order in memory, which is several times faster.
+    boxes, find = _boxes(results)[kept], box_pairs
+    if precision_kernels(len(kept)) is not None:
         from seg_projects.evaluation.compiled_overlaps import overlapping_boxes as find
     pairs = find(truths, _boxes(annotations), detections, boxes)
     return pairs, boxes[:, 2] * boxes[:, 3]
@@ -128,17 +139,18 @@ def _overlapping_masks(
     annotations: Sequence[Mapping[str, Any]],
     detections: Detections,
     results: Sequence[Mapping[str, Any]],
+    kept: np.ndarray,
 ) -> tuple[Pairs, np.ndarray]:
-    """The pairs, and (D,) areas of the detections' masks in pixels."""
-    sides = [[entry["segmentation"] for entry in side] for side in (annotations, results)]
-    if precision_kernels(len(results)) is not None:
+    """The pairs, and (D,) areas in pixels, of the masks of the results ``kept`` (D,)."""
+    sides = _masks(annotations, results, kept)
+    if precision_kernels(len(kept)) is not None:
         from seg_projects.evaluation.compiled_overlaps import overlapping_masks
 
         return overlapping_masks(truths, sides[0], detections, sides[1])
     from pycocotools import mask as coco_mask
 
     # In pieces: pycocotools overflows on lists of more than 255 masks.
-    pieces = [coco_mask.area(sides[1][i : i + 200]) for i in range(0, len(results), 200)]
+    pieces = [coco_mask.area(sides[1][i : i + 200]) for i in range(0, len(kept), 200)]
     area = np.concatenate([np.zeros(0), *pieces]).astype(np.float64)
     return mask_pairs(truths, sides[0], detections, sides[1]), area
 

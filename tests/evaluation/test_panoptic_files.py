@@ -160,6 +160,43 @@ def test_things_alone_leave_stuff_undefined_with_a_word(
     assert scores.notes == ["No stuff occurs in truth or prediction: PQ_st is undefined (NaN)."]
 
 
+@pytest.mark.parametrize(
+    ("kind", "segment", "absent"), [(True, (1, 8, 0), "_st"), (False, (1, 5, 0), "_th")]
+)
+def test_where_panopticapi_divides_by_zero_the_other_kind_is_undefined(
+    tmp_path: Path, write_panoptic: Any, kind: bool, segment: tuple[int, int, int], absent: str
+) -> None:
+    evaluation = pytest.importorskip("panopticapi.evaluation")
+    path = write_panoptic(tmp_path / "set", [(np.array([[1, 1, 0]]), [segment])])
+    files = (path, tmp_path / "set/masks")
+    content = json.loads(path.read_text())
+    categories = {c["id"]: c for c in content["categories"]}
+    pairs = [(a, a) for a in content["annotations"]]
+    masks = str(files[1])
+    stat = evaluation.pq_compute_single_core(0, pairs, masks, masks, categories)
+    with pytest.raises(ZeroDivisionError):
+        stat.pq_average(categories, isthing=not kind)
+    scores = evaluate_panoptic_files(*files, *files)
+    assert scores.summary["PQ"] == 100
+    assert np.isnan(scores.summary[f"PQ{absent}"])
+
+
+def test_boundary_pq_of_files_is_below_pq_where_contours_are_off(
+    tmp_path: Path, write_panoptic: Any
+) -> None:
+    ids = np.full((40, 40), 3)
+    ids[10:30, 10:30] = 1
+    segments = [(1, 8, 0), (3, 5, 0)]
+    truth = write_panoptic(tmp_path / "truth", [(ids, segments)])
+    found = write_panoptic(tmp_path / "found", [(np.roll(ids, 2, axis=1), segments)])
+    files = (truth, tmp_path / "truth/masks", found, tmp_path / "found/masks")
+    scores = evaluate_panoptic_files(*files, boundary_share=0.02)
+    # A dog moved by 2 of 20 pixels: 360 / 440; of its boundary of 1 pixel too little stays.
+    assert scores.per_category["dog"]["PQ"] == pytest.approx(100 * 360 / 440)
+    assert scores.per_category["dog"]["BPQ"] == 0
+    assert scores.summary["BPQ_th"] == 0
+
+
 def _no_annotation(content: dict[str, Any]) -> None:
     content["annotations"] = []
 
