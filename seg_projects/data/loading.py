@@ -17,6 +17,7 @@ from seg_projects.data.augmentation import has_copy_paste
 from seg_projects.data.instance_mapper import InstanceMapper
 from seg_projects.data.panoptic_deeplab_mapper import PanopticDeepLabMapper
 from seg_projects.data.panoptic_mapper import PanopticMapper
+from seg_projects.data.sampling import build_train_sampler
 from seg_projects.data.semantic_mapper import SemanticMapper
 from seg_projects.deeplab_config import needs_joint_classes
 from seg_projects.errors import UserError
@@ -68,7 +69,10 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[..., Any]) -> Iterable[lis
     # Serialised once: workers, and the mapper that pastes, share the one buffer.
     dataset = DatasetFromList(records, copy=False)
     return build_detection_train_loader(
-        cfg, dataset=dataset, mapper=build_train_mapper(cfg, mapper, dataset)
+        cfg,
+        dataset=dataset,
+        mapper=build_train_mapper(cfg, mapper, dataset),
+        sampler=build_train_sampler(cfg, records),
     )
 
 
