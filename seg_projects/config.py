@@ -116,6 +116,10 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # What BatchNorm becomes: BN, SyncBN, FrozenBN or GN; "" leaves the model as it is.
     cfg.MODEL.TIMM.NORM = ""
 
+    # SegPanopticFPN: True learns the balance of its two branches, by the uncertainty of each, from
+    # the fixed weights (INSTANCE_LOSS_WEIGHT, SEM_SEG_HEAD.LOSS_WEIGHT) on.
+    cfg.MODEL.PANOPTIC_FPN.LEARN_BALANCE = False
+
     # SegSemanticSegmentor, inference: [height, width] in pixels of a window that slides over the
     # image, [] for the whole image at once; the least share of a window, in [0, 1), that the next
     # one covers too; windows that go through the network at once. TEST.AUG, Detectron2's, chooses

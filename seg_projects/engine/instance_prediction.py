@@ -9,13 +9,13 @@ import numpy as np
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import DefaultPredictor
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 from seg_projects.data import declare_instance_datasets, declare_instance_masks
 from seg_projects.data.categories import OutputCategories, output_categories
 from seg_projects.engine.prediction_files import write_png
 from seg_projects.engine.predictor import read_categories
+from seg_projects.engine.weights import build_predictor
 from seg_projects.errors import UserError
 from seg_projects.files import write_json
 from seg_projects.visualization.overlay import (
@@ -45,7 +45,7 @@ class InstancePredictor:
                 f"MODEL.ROI_HEADS.NUM_CLASSES is {count}, but the model's categories are "
                 f"{len(self.categories.records)}."
             )
-        self._predictor = DefaultPredictor(cfg)
+        self._predictor = build_predictor(cfg)
 
     def __call__(self, image_rgb: np.ndarray) -> Instances:
         """The detections, on the CPU, in an (H, W, 3) uint8 RGB image of any size."""

@@ -10,13 +10,12 @@ import numpy as np
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.engine import DefaultPredictor
 from seg_projects.data import declare_panoptic_datasets
 from seg_projects.data.categories import OutputCategories
 from seg_projects.data.datasets.panoptic import IGNORE_LABEL
 from seg_projects.deeplab_config import needs_joint_classes
 from seg_projects.engine.setup import CATEGORIES_FILE
-from seg_projects.engine.weights import load_weights
+from seg_projects.engine.weights import build_predictor
 from seg_projects.errors import UserError
 
 
@@ -39,11 +38,7 @@ class PanopticPredictor:
             )
         self.categories = find_categories(cfg)
         _describe_training_set(cfg, self.categories)
-        without_weights = cfg.clone()
-        without_weights.defrost()
-        without_weights.MODEL.WEIGHTS = ""
-        self._predictor = DefaultPredictor(without_weights)
-        load_weights(cfg, self._predictor.model)
+        self._predictor = build_predictor(cfg)
 
     def __call__(self, image_rgb: np.ndarray) -> PanopticPrediction:
         """Segments an (H, W, 3) uint8 RGB image of any size."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.engine import DefaultPredictor
 from seg_projects.data import declare_semantic_datasets
 from seg_projects.data.categories import OutputCategories, output_categories
 from seg_projects.engine.prediction_files import write_png
 from seg_projects.engine.predictor import read_categories
+from seg_projects.engine.weights import build_predictor
 from seg_projects.errors import UserError
 from seg_projects.files import write_atomically
+from seg_projects.modeling import SegSemanticSegmentor
 from seg_projects.visualization.overlay import categories_from_coco, semantic_overlay
 
 
@@ -34,13 +37,24 @@ class SemanticPredictor:
                 f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {count}, but the model's categories are "
                 f"{len(self.categories.records)}."
             )
-        self._predictor = DefaultPredictor(cfg)
+        self._predictor = build_predictor(cfg)
 
     def __call__(self, image_rgb: np.ndarray) -> np.ndarray:
         """The class (H, W) of each pixel of an (H, W, 3) uint8 RGB image of any size."""
-        scores = self._predictor(np.ascontiguousarray(image_rgb[:, :, ::-1]))["sem_seg"]
-        labels = scores.argmax(dim=0).cpu().numpy()
+        labels = self._labels(np.ascontiguousarray(image_rgb[:, :, ::-1])).cpu().numpy()
         return labels.astype(np.uint8 if len(self.categories.records) <= 256 else np.uint16)
+
+    def _labels(self, image_bgr: np.ndarray) -> Tensor:
+        predictor = self._predictor
+        if not isinstance(predictor.model, SegSemanticSegmentor):
+            return predictor(image_bgr)["sem_seg"].argmax(dim=0)
+        # What the predictor does with an image, but for the scores at its size.
+        height, width = image_bgr.shape[:2]
+        image = image_bgr[:, :, ::-1] if predictor.input_format == "RGB" else image_bgr
+        resized = predictor.aug.get_transform(image).apply_image(image)
+        tensor = torch.as_tensor(resized.astype("float32").transpose(2, 0, 1))
+        inputs = {"image": tensor, "height": height, "width": width}
+        return predictor.model.predict_labels(inputs)
 
 
 def _find_categories(cfg: CfgNode) -> OutputCategories:

@@ -6,6 +6,7 @@ from .panoptic_instances import instances_of
 from .panoptic_labels import segments_of_labels
 from .panoptic_merge import merge_instances_and_stuff
 from .sliding_windows import sliding_window_scores, window_offsets
+from .upsampled_labels import upsampled_labels
 
 __all__ = [
     "PanopticGrouping",
@@ -15,5 +16,6 @@ __all__ = [
     "merge_instances_and_stuff",
     "segments_of_labels",
     "sliding_window_scores",
+    "upsampled_labels",
     "window_offsets",
 ]

@@ -181,3 +181,26 @@ def test_a_loss_that_diverges_stays_visible(cfg: CfgNode) -> None:
     nn.init.constant_(model.sem_seg_head.predictor.bias, float("nan"))
     losses = _losses(model, [_example(64, 64, things=1, void=False)])
     assert losses["loss_sem_seg"].isnan()
+
+
+def _learned(cfg: CfgNode) -> nn.Module:
+    cfg = cfg.clone()
+    cfg.MODEL.PANOPTIC_FPN.LEARN_BALANCE = True
+    return _build(cfg, "SegPanopticFPN")
+
+
+def test_learned_balance_starts_from_the_fixed_weights(cfg: CfgNode) -> None:
+    # Regions are drawn at random: each model draws the same.
+    batch = [_example(64, 64, things=2, void=False)]
+    losses = []
+    for model in (_build(cfg, "SegPanopticFPN"), _learned(cfg)):
+        torch.manual_seed(1)
+        losses.append(_losses(model, batch))
+    fixed, learned = losses
+    assert learned.pop("loss_balance") == 0
+    assert {n: x.item() for n, x in learned.items()} == {n: x.item() for n, x in fixed.items()}
+
+
+def test_learned_balance_is_saved(cfg: CfgNode) -> None:
+    extra = _learned(cfg).state_dict().keys() - _build(cfg, "SegPanopticFPN").state_dict().keys()
+    assert extra == {"balance.log_variances"}

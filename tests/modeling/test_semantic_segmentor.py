@@ -190,3 +190,28 @@ def test_auxiliary_maps_change_nothing_in_inference() -> None:
 def test_wrong_auxiliary_entry_is_refused(entries: list[Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         _supervised("FCNHead", entries)
+
+
+@pytest.mark.parametrize(
+    ("head", "size"), [("UNetHead", (21, 33)), ("UNetHead", (24, 36)), ("SegFPNHead", (24, 36))]
+)
+@pytest.mark.parametrize("longer", [0, 17])
+@pytest.mark.parametrize("keys", [{}, {"MODEL.SLIDING_WINDOW.SIZE": [16, 16]}], ids=["", "window"])
+@torch.no_grad()
+def test_labels_are_the_argmax_of_the_scores(
+    head: str, size: tuple[int, int], longer: int, keys: dict[str, Any]
+) -> None:
+    # Maps of stride 2 and more: the labels are those of upsampled scores.
+    names = {"MODEL.SEM_SEG_HEAD.NAME": head, "MODEL.SEM_SEG_HEAD.CONVS_DIM": 32}
+    cfg = _cfg(**names, **keys)
+    cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["down1", "down2"]
+    cfg.MODEL.SEM_SEG_HEAD.COMMON_STRIDE = 2
+    model = _build(cfg).eval()
+    wanted = (size[0] + longer, size[1] + longer)
+    inputs = _input(*size) | {"height": wanted[0], "width": wanted[1]}
+    scores = model([inputs])[0]["sem_seg"]
+    labels = model.predict_labels(inputs)
+    assert labels.shape == wanted
+    chosen = scores.gather(0, labels.long()[None])[0]
+    torch.testing.assert_close(chosen, scores.amax(dim=0), atol=1e-5, rtol=1e-5)
+    assert len(labels.unique()) > 1

@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, PanopticFPN
 from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
 from detectron2.structures import Instances
+from seg_projects.modeling.losses.learned_balance import LearnedBalance
 from seg_projects.postprocessing import merge_instances_and_stuff
 
 
@@ -21,15 +23,36 @@ class SegPanopticFPN(PanopticFPN):
     pixel has the semantic loss 0, where that one's is NaN and ends the training.
     """
 
+    @configurable
+    def __init__(self, *, learn_balance: bool = False, **parts: Any) -> None:
+        """Takes the parts of ``PanopticFPN``.
+
+        Args:
+            learn_balance: whether the weights of the two branches are learnt; see
+                :class:`LearnedBalance`.
+            parts: as ``PanopticFPN`` takes them.
+        """
+        super().__init__(**parts)
+        self.balance = LearnedBalance(("instance", "semantic")) if learn_balance else None
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        return super().from_config(cfg) | {"learn_balance": cfg.MODEL.PANOPTIC_FPN.LEARN_BALANCE}
+
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """Training: the losses. Inference: see :meth:`inference`."""
         outputs: Any = super().forward(batched_inputs)
-        if self.training and not self._any_label(batched_inputs):
+        if not self.training:
+            return outputs
+        semantic = {name for name in outputs if name.startswith("loss_sem_seg")}
+        if not self._any_label(batched_inputs):
             # The mean over no pixel; the gradient of the head is zero.
-            for name in outputs:
-                if name.startswith("loss_sem_seg"):
-                    outputs[name] = outputs[name].nan_to_num(nan=0.0)
-        return outputs
+            for name in semantic:
+                outputs[name] = outputs[name].nan_to_num(nan=0.0)
+        if self.balance is None:
+            return outputs
+        branches = {name: "semantic" if name in semantic else "instance" for name in outputs}
+        return self.balance(outputs, branches)
 
     def _any_label(self, batched_inputs: list[dict[str, Any]]) -> bool:
         # On the labels as they were loaded, in CPU memory: nothing waits for the GPU.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from detectron2.config import CfgNode, configurable
@@ -14,8 +15,8 @@ from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import ImageList
 from seg_projects.errors import UserError
-from seg_projects.modeling.semantic_heads import AuxiliaryClassifiers
-from seg_projects.postprocessing import augmented_scores, sliding_window_scores
+from seg_projects.modeling.semantic_heads import AuxiliaryClassifiers, SemanticHead
+from seg_projects.postprocessing import augmented_scores, sliding_window_scores, upsampled_labels
 
 
 @META_ARCH_REGISTRY.register()
@@ -122,6 +123,29 @@ class SegSemanticSegmentor(SemanticSegmentor):
             pad_value=pad_value,
             padding_constraints=self.backbone.padding_constraints,
         )
+
+    @torch.no_grad()
+    def predict_labels(self, inputs: dict[str, Any]) -> Tensor:
+        """The class (height, width) of each pixel of one image, in evaluation mode.
+
+        It is the argmax of the scores that :meth:`forward` gives, up to ties, without making them.
+        """
+        assert not self.training, "labels are predicted in evaluation mode"
+        image = (inputs["image"].to(self.device) - self.pixel_mean) / self.pixel_std
+        size = (image.shape[-2], image.shape[-1])
+        wanted = (inputs.get("height", size[0]), inputs.get("width", size[1]))
+        head = self.sem_seg_head
+        if self.window or self.test_sizes or self.test_flip:
+            sizes = self._sizes(*size)
+            scores = augmented_scores(image, self._scores, sizes=sizes, flip=self.test_flip)
+        elif wanted == size and getattr(type(head), "forward", None) is SemanticHead.forward:
+            # All that is left to do is bilinear upsampling by the stride.
+            coarse = head.layers(self.backbone(self._padded([image]).tensor))[0]
+            scale = 1 / head.stride
+            return upsampled_labels(coarse, size, scale=(scale, scale))
+        else:
+            scores = self._batch_scores(image[None])[0]
+        return upsampled_labels(scores, wanted)
 
     def _sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         if not self.test_sizes:
