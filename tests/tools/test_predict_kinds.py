@@ -17,7 +17,7 @@ from detectron2.modeling import build_model
 from seg_projects.engine import load_config
 from seg_projects.engine.prediction import prediction_kind
 
-SIZE = 48
+SIZE = 64
 
 
 def _write_images(root: Path, count: int = 2) -> None:
