@@ -55,8 +55,10 @@ def upsampled_labels(
     except ImportError:
         return _between_classes(by_cell, coarse, rows, columns)
     labels = torch.empty(size, dtype=coarse.dtype)
-    axes = [part.numpy() for axis in (rows, columns) for part in axis]
-    fill_labels(by_cell.numpy(), coarse.numpy(), *axes, labels.numpy())
+    top, bottom, down = (part.numpy() for part in rows)
+    left, right, across = (part.numpy() for part in columns)
+    cells, classes = by_cell.numpy(), coarse.numpy()
+    fill_labels(cells, classes, top, bottom, down, left, right, across, labels.numpy())
     return labels
 
 
