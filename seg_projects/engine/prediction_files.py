@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from seg_projects.data.categories import OutputCategories
+from seg_projects.data.images import read_image
 from seg_projects.data.panoptic_ids import rgb_from_ids
 from seg_projects.engine.predictor import PanopticPrediction
 from seg_projects.errors import UserError
@@ -46,12 +47,13 @@ def find_images(paths: Sequence[str | Path]) -> list[Path]:
 
 
 def read_image_rgb(path: Path) -> np.ndarray:
-    """The (H, W, 3) uint8 RGB image at ``path``, upright as its EXIF orientation says."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"The image {path} cannot be read: {error}.") from error
+    """The (H, W, 3) uint8 RGB image at ``path``, upright; 16 bits are rounded to 8.
+
+    Raises:
+        UserError: see :func:`seg_projects.data.images.read_image`.
+    """
+    image = read_image(str(path), "RGB")
+    return image if image.dtype == np.uint8 else np.rint(image).astype(np.uint8)
 
 
 class PredictionFiles(Protocol):

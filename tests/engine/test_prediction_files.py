@@ -100,6 +100,12 @@ def test_grey_images_become_rgb(tmp_path: Path, mode: str, white: int) -> None:
     np.testing.assert_array_equal(read_image_rgb(tmp_path / "grey.png"), np.full((2, 3, 3), 255))
 
 
+def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
+    levels = np.array([[0, 256, 65535]], dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    assert read_image_rgb(tmp_path / "deep.png")[:, :, 0].tolist() == [[0, 1, 255]]
+
+
 def test_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees, clockwise
