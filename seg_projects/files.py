@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -22,5 +24,27 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes ``content`` as JSON, in one step."""
-    write_atomically(path, json.dumps(content, indent=1).encode())
+    """Writes ``content`` as JSON, in one step; NaN and infinity, which JSON lacks, as null."""
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_with_null(content), indent=1, allow_nan=False)
+    write_atomically(path, text.encode())
+
+
+def _with_null(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: _with_null(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_with_null(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def read_figures(path: Path) -> dict[str, Any]:
+    """The JSON object at ``path``, in which each null is a figure that is undefined: NaN."""
+
+    def figures(values: dict[str, Any]) -> dict[str, Any]:
+        return {key: math.nan if value is None else value for key, value in values.items()}
+
+    content: dict[str, Any] = json.loads(path.read_bytes(), object_hook=figures)
+    return content

@@ -1,8 +1,9 @@
-"""Shared by all tests: two threads, fixed seeds, and tiny panoptic data sets on disk."""
+"""Shared by all tests: few threads, fixed seeds, and tiny panoptic data sets on disk."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-torch.set_num_threads(2)
+# The cores are shared with pytest-xdist's other workers; the tools that tests start inherit this.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(2, (os.cpu_count() or 1) // _WORKERS))))
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 # Ids with gaps, stuff between things: code that takes ids for indices fails.
 CATEGORIES = [

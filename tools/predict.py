@@ -15,25 +15,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+try:
+    from seg_projects.command_line import config_parser, read_config, run_tool
+except ModuleNotFoundError as missing:
+    sys.exit(f"error: {missing}")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments; needs no torch, so that ``--help`` is immediate."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="of the trained model")
+    parser = config_parser(__doc__, config="of the trained model")
     parser.add_argument(
         "--input", required=True, nargs="+", metavar="PATH", help="images or folders"
     )
     parser.add_argument("--output", required=True, type=Path, metavar="DIR")
-    parser.add_argument(
-        "--import",
-        dest="modules",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import MODULE first, which registers heads or data sets of yours; repeatable",
-    )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], metavar="KEY VALUE")
     return parser
 
@@ -41,15 +35,13 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Segments the images; returns the exit status, 1 where none could be read."""
     from detectron2.utils.logger import setup_logger
-    from seg_projects.engine import import_modules, load_config
     from seg_projects.engine.prediction import build_prediction
     from seg_projects.engine.prediction_files import find_images, write_predictions
     from seg_projects.engine.predictor import find_weights
 
     setup_logger(name="seg_projects")
     images = find_images(args.input)
-    import_modules(args.modules)
-    cfg = load_config(args.config_file, args.opts)
+    cfg = read_config(args)
     cfg.MODEL.WEIGHTS = find_weights(cfg, args.opts)
     predict, files = build_prediction(cfg, args.output)
     count = write_predictions(images, predict, files)
@@ -62,10 +54,6 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses ``argv`` and segments; returns the exit status, 2 for a user's mistake."""
     args = build_parser().parse_args(argv)
-    try:
-        from seg_projects.command_line import run_tool
-    except ModuleNotFoundError as error:
-        sys.exit(f"error: {error}")
     return run_tool(lambda: run(args))
 
 

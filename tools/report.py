@@ -10,34 +10,26 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+try:
+    from seg_projects.command_line import config_parser, read_config, run_tool
+except ModuleNotFoundError as missing:
+    sys.exit(f"error: {missing}")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments; needs no torch, so that ``--help`` is immediate."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="of the trained model")
+    parser = config_parser(__doc__, config="of the trained model")
     parser.add_argument("--samples", type=int, default=12, help="how many images are shown")
-    parser.add_argument(
-        "--import",
-        dest="modules",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import MODULE first, which registers heads or data sets of yours; repeatable",
-    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the page; returns the exit status."""
-    from seg_projects.engine import import_modules, load_config
     from seg_projects.engine.predictor import find_weights
     from seg_projects.engine.run_report import report_run
 
-    import_modules(args.modules)
-    cfg = load_config(args.config_file, args.opts)
+    cfg = read_config(args)
     cfg.MODEL.WEIGHTS = find_weights(cfg, args.opts)
     print(f"Report: {report_run(cfg, num_samples=args.samples)}")
     return 0
@@ -46,10 +38,6 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses ``argv`` and writes the page; returns the exit status, 2 for a user's mistake."""
     args = build_parser().parse_args(argv)
-    try:
-        from seg_projects.command_line import run_tool
-    except ModuleNotFoundError as error:
-        sys.exit(f"error: {error}")
     return run_tool(lambda: run(args))
 
 

@@ -13,13 +13,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+try:
+    from seg_projects.command_line import config_parser, read_config, run_tool
+except ModuleNotFoundError as missing:
+    sys.exit(f"error: {missing}")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Detectron2's arguments, without importing it: ``--help`` is immediate."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="the YAML config")
+    parser = config_parser(__doc__, config="the YAML config")
     parser.add_argument(
         "--resume", action="store_true", help="go on from OUTPUT_DIR's last checkpoint"
     )
@@ -35,14 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
     port = 2**15 + 2**14 + hash(os.getuid() if hasattr(os, "getuid") else 1) % 2**14
     parser.add_argument("--dist-url", default=f"tcp://127.0.0.1:{port}", metavar="URL")
     parser.add_argument(
-        "--import",
-        dest="modules",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import MODULE first, which registers heads or data sets of yours; repeatable",
-    )
-    parser.add_argument(
         "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="config overrides"
     )
     return parser
@@ -51,10 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Trains, or evaluates with ``--eval-only``, in this process; returns the metrics."""
     from detectron2.checkpoint import DetectionCheckpointer
-    from seg_projects.engine import SegTrainer, import_modules, load_config, load_weights, prepare
+    from seg_projects.engine import SegTrainer, load_weights, prepare
 
-    import_modules(args.modules)
-    cfg = load_config(args.config_file, args.opts)
+    cfg = read_config(args)
     prepare(cfg, args)
     if args.eval_only:
         model = SegTrainer.build_model(cfg)
@@ -72,10 +65,6 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses ``argv``, trains or evaluates; returns the exit status, 2 for a user's mistake."""
     args = build_parser().parse_args(argv)
-    try:
-        from seg_projects.command_line import run_tool
-    except ModuleNotFoundError as error:
-        sys.exit(f"error: {error}")
 
     def work() -> int:
         from detectron2.engine import launch

@@ -12,37 +12,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+try:
+    from seg_projects.command_line import config_parser, read_config, run_tool
+except ModuleNotFoundError as missing:
+    sys.exit(f"error: {missing}")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments; needs no torch, so that ``--help`` is immediate."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="of the training")
+    parser = config_parser(__doc__, config="of the training")
     parser.add_argument("--output", required=True, type=Path, metavar="FOLDER", help="of the files")
     parser.add_argument("--samples", type=int, default=12, help="how many images are drawn")
     parser.add_argument("--repeat", type=int, default=1, help="augmentations shown per image")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--import",
-        dest="modules",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="import MODULE first, which registers heads or data sets of yours; repeatable",
-    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the pictures; returns the exit status."""
-    from seg_projects.engine import import_modules, load_config
     from seg_projects.engine.data_sheet import write_data_sheet
     from seg_projects.engine.setup import declare_datasets
 
-    import_modules(args.modules)
-    cfg = load_config(args.config_file, args.opts)
+    cfg = read_config(args)
     declare_datasets(cfg)
     page = write_data_sheet(
         cfg, args.output, num_samples=args.samples, repeats=args.repeat, seed=args.seed
@@ -54,10 +46,6 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses ``argv`` and writes the pictures; returns the exit status, 2 for a user's mistake."""
     args = build_parser().parse_args(argv)
-    try:
-        from seg_projects.command_line import run_tool
-    except ModuleNotFoundError as error:
-        sys.exit(f"error: {error}")
     return run_tool(lambda: run(args))
 
 

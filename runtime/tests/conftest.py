@@ -1,10 +1,15 @@
-"""Every test of the runtime: two threads, fixed seeds, and a place for data sets that is empty."""
+"""Every test of the runtime: few threads, fixed seeds, and a place for data sets that is empty."""
+
+import os
 
 import numpy as np
 import pytest
 import torch
 
-torch.set_num_threads(2)
+# The cores are shared with pytest-xdist's other workers.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, min(2, (os.cpu_count() or 1) // _WORKERS))))
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 @pytest.fixture(autouse=True)

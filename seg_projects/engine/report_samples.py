@@ -35,7 +35,7 @@ from seg_projects.visualization import (
     Sample,
     categories_from_coco,
     flatten_masks,
-    instance_sample,
+    instance_overlay,
     panoptic_sample,
     semantic_sample,
 )
@@ -126,7 +126,7 @@ def _instance_sampler(
         masks = [coco_mask.decode(row["segmentation"]).astype(bool) for row in rows]
         category_ids = [row["category_id"] for row in rows]
         found = predict(image)
-        return instance_sample(
+        return panoptic_sample(
             Path(record["file_name"]).stem,
             image,
             ground_truth=Panoptic(*flatten_masks(_stack(masks, image), category_ids)),
@@ -134,6 +134,7 @@ def _instance_sampler(
             categories=categories,
             caption=f"{len(rows)} objects, {int((found.scores >= PAINTED_SCORE).sum())} found "
             f"with a score of at least {PAINTED_SCORE}",
+            overlay=instance_overlay,
         )
 
     return sample

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from detectron2.config import CfgNode
 from seg_projects.data.categories import output_categories
 from seg_projects.engine.report_samples import ground_truth, report_samples
 from seg_projects.errors import UserError
+from seg_projects.files import read_figures
 from seg_projects.visualization import (
     Report,
     Table,
@@ -42,7 +42,7 @@ def report_run(cfg: CfgNode, *, num_samples: int = 12) -> Path:
     if not figures.is_file():
         raise UserError(f"{folder} holds no evaluation.json: train or evaluate first.")
     truth = ground_truth(cfg)
-    results = json.loads(figures.read_text(encoding="utf-8"))
+    results = read_figures(figures)
     # With several test sets, the figures are those of each.
     results = results.get(cfg.DATASETS.TEST[0], results)
     categories = categories_from_coco(output_categories(truth.metadata).records)

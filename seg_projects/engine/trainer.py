@@ -139,7 +139,7 @@ class SegTrainer(DefaultTrainer):
         model: nn.Module,
         evaluators: DatasetEvaluator | list[DatasetEvaluator] | None = None,
     ) -> dict[str, Any]:
-        """Evaluates on ``DATASETS.TEST`` and keeps the figures in ``evaluation.json``."""
+        """Evaluates on ``DATASETS.TEST``; ``evaluation.json`` keeps the figures, NaN as null."""
         results = super().test(cfg, model, evaluators)
         if comm.is_main_process() and results:
             write_json(Path(cfg.OUTPUT_DIR) / "evaluation.json", results)

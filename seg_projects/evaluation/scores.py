@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,8 +47,8 @@ def write_scores_json(path: Path, scores: Scores) -> None:
     With ``"worst_images"``, where there are any.
     """
     content: dict[str, object] = {
-        "summary": _without_nan(scores.summary),
-        "per_category": {n: _without_nan(v) for n, v in scores.per_category.items()},
+        "summary": _floats(scores.summary),
+        "per_category": {name: _floats(values) for name, values in scores.per_category.items()},
         "notes": scores.notes,
     }
     if scores.worst_images:
@@ -67,9 +66,8 @@ def write_scores_csv(path: Path, scores: Scores) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def _without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    # NaN is no JSON.
-    return {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()}
+def _floats(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def parse_threshold(text: str) -> tuple[str, float]:

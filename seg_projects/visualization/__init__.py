@@ -16,7 +16,6 @@ from seg_projects.visualization.report import Report, Table, write_report
 from seg_projects.visualization.samples import (
     Panoptic,
     Sample,
-    instance_sample,
     panoptic_sample,
     semantic_sample,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "flatten_masks",
     "format_number",
     "instance_overlay",
-    "instance_sample",
     "panoptic_overlay",
     "panoptic_sample",
     "read_metrics",

@@ -12,12 +12,14 @@ from seg_projects.visualization.overlay import (
     Image,
     double_ids,
     double_image,
-    instance_overlay,
     panoptic_overlay,
     semantic_overlay,
 )
 
 _LARGEST_SIDE = 800
+
+# Of the image, its enlarged ids, their segments and the categories; keywords are left out.
+Overlay = Callable[[Image, Ids, Sequence[Mapping[str, Any]], Mapping[int, Category]], Image]
 
 
 class Panoptic(NamedTuple):
@@ -49,6 +51,7 @@ def panoptic_sample(
     prediction: Panoptic,
     categories: Mapping[int, Category],
     caption: str = "",
+    overlay: Overlay = panoptic_overlay,
 ) -> Sample:
     """Paints both segmentations over the image, small images enlarged so that names are legible.
 
@@ -59,27 +62,11 @@ def panoptic_sample(
         prediction: Of the same size.
         categories: By the category ids that both segmentations use.
         caption: One short line.
+        overlay: ``instance_overlay`` where what lies between the segments is the image itself.
     """
 
     def paint(image: Image, panoptic: Panoptic, ids: Ids) -> Image:
-        return panoptic_overlay(image, ids, panoptic.segments, categories)
-
-    return _sample(name, image_rgb, ground_truth, prediction, paint, caption)
-
-
-def instance_sample(
-    name: str,
-    image_rgb: Image,
-    *,
-    ground_truth: Panoptic | None = None,
-    prediction: Panoptic,
-    categories: Mapping[int, Category],
-    caption: str = "",
-) -> Sample:
-    """Like :func:`panoptic_sample` for instances: what lies between them is the image itself."""
-
-    def paint(image: Image, instances: Panoptic, ids: Ids) -> Image:
-        return instance_overlay(image, ids, instances.segments, categories)
+        return overlay(image, ids, panoptic.segments, categories)
 
     return _sample(name, image_rgb, ground_truth, prediction, paint, caption)
 

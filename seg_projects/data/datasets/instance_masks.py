@@ -10,7 +10,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from seg_projects.colors import spread_color
-from seg_projects.data.datasets.panoptic import dataset_root
+from seg_projects.data.datasets.declared import (
+    dataset_root,
+    declared_entries,
+    forget_dataset,
+    require_present,
+)
 from seg_projects.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -21,16 +26,8 @@ OPTIONAL_KEYS = ("IMAGES",)
 
 def declare_instance_masks(cfg: CfgNode) -> None:
     """Registers every entry of ``cfg.DATASETS.INSTANCE_MASKS``; the same twice is no error."""
-    key = "DATASETS.INSTANCE_MASKS"
     root = dataset_root(cfg)
-    for entry in cfg.DATASETS.INSTANCE_MASKS:
-        if not isinstance(entry, dict):
-            raise UserError(f"{key} holds {entry!r}; each entry is a dict of NAME, MASKS, CLASS.")
-        known = REQUIRED_KEYS + OPTIONAL_KEYS
-        if unknown := sorted(set(entry) - set(known)):
-            raise UserError(f"{key} has the unknown key {unknown[0]!r}; known: {known}.")
-        if missing := [name for name in REQUIRED_KEYS if name not in entry]:
-            raise UserError(f"{key} entry {entry.get('NAME', entry)!r} lacks {missing}.")
+    for entry in declared_entries(cfg, "INSTANCE_MASKS", REQUIRED_KEYS, OPTIONAL_KEYS):
         masks, label = root / entry["MASKS"], str(entry["CLASS"])
         if "IMAGES" in entry:
             register_instance_maps(entry["NAME"], masks, images=root / entry["IMAGES"], label=label)
@@ -65,16 +62,8 @@ Layout = Literal["mask-folders", "instance-maps"]
 
 
 def _register(name: str, layout: Layout, source: Path, images: Path | None, label: str) -> None:
-    for path in filter(None, (source, images)):
-        if not path.is_dir():
-            raise UserError(
-                f"Data set {name!r}: {path} is no folder. Relative paths start from DATASETS.ROOT "
-                "in the config, else from the environment variable DETECTRON2_DATASETS, else from "
-                "./datasets."
-            )
-    if name in DatasetCatalog.list():
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+    require_present(name, folders=filter(None, (source, images)))
+    forget_dataset(name)
     DatasetCatalog.register(name, lambda: load_instance_records(layout, source, images, label))
     MetadataCatalog.get(name).set(
         image_root=str(images or source),

@@ -11,7 +11,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
 from seg_projects.data.conversion.coco_instances import read_coco_json
-from seg_projects.data.datasets.panoptic import dataset_root
+from seg_projects.data.datasets.declared import (
+    dataset_root,
+    declared_entries,
+    forget_dataset,
+    require_present,
+)
 from seg_projects.errors import UserError
 
 REQUIRED_KEYS = ("NAME", "IMAGES", "INSTANCES_JSON")
@@ -21,26 +26,17 @@ OPTIONAL_KEYS = ("IMAGE_IDS",)
 def declare_instance_datasets(cfg: CfgNode) -> None:
     """Registers every entry of ``cfg.DATASETS.INSTANCES``; the same entry twice is no error."""
     root = dataset_root(cfg)
-    for entry in cfg.DATASETS.INSTANCES:
-        _check_entry(entry)
+    for entry in declared_entries(cfg, "INSTANCES", REQUIRED_KEYS, OPTIONAL_KEYS):
+        if not isinstance(entry.get("IMAGE_IDS", []), list):
+            raise UserError(
+                f"DATASETS.INSTANCES {entry['NAME']!r}: IMAGE_IDS is no list of image ids."
+            )
         register_instances(
             entry["NAME"],
             image_root=root / entry["IMAGES"],
             instances_json=root / entry["INSTANCES_JSON"],
             image_ids=entry.get("IMAGE_IDS"),
         )
-
-
-def _check_entry(entry: Any) -> None:
-    key, known = "DATASETS.INSTANCES", REQUIRED_KEYS + OPTIONAL_KEYS
-    if not isinstance(entry, dict):
-        raise UserError(f"{key} holds {entry!r}; each entry is a dict of NAME, IMAGES, ...")
-    if unknown := sorted(set(entry) - set(known)):
-        raise UserError(f"{key} has the unknown key {unknown[0]!r}; known: {known}.")
-    if missing := [name for name in REQUIRED_KEYS if name not in entry]:
-        raise UserError(f"{key} entry {entry.get('NAME', entry)!r} lacks {missing}.")
-    if not isinstance(entry.get("IMAGE_IDS", []), list):
-        raise UserError(f"{key} {entry['NAME']!r}: IMAGE_IDS is no list of image ids.")
 
 
 def register_instances(
@@ -62,13 +58,7 @@ def register_instances(
         UserError: a path is missing, the JSON is not of this format or lists no categories, an
             image id is not in it.
     """
-    for path in (image_root, instances_json):
-        if not path.exists():
-            raise UserError(
-                f"Data set {name!r}: {path} does not exist. Relative paths start from "
-                "DATASETS.ROOT in the config, else from the environment variable "
-                "DETECTRON2_DATASETS, else from ./datasets."
-            )
+    require_present(name, paths=(image_root, instances_json))
     content = read_instances_json(instances_json)
     categories = sorted(content["categories"], key=lambda category: category["id"])
     if not categories:
@@ -76,9 +66,7 @@ def register_instances(
     known = {image["id"] for image in content["images"]}
     if absent := [image_id for image_id in image_ids or () if image_id not in known]:
         raise UserError(f"Data set {name!r}: {instances_json} has no image {absent[0]!r}.")
-    if name in DatasetCatalog.list():
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+    forget_dataset(name)
 
     def load() -> list[dict[str, Any]]:
         records = load_coco_json(str(instances_json), str(image_root), name)

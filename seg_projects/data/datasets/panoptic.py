@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,12 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from seg_projects.colors import spread_color
+from seg_projects.data.datasets.declared import (
+    dataset_root,
+    declared_entries,
+    forget_dataset,
+    require_present,
+)
 from seg_projects.data.datasets.joint_classes import join_classes_where_needed
 from seg_projects.errors import UserError
 
@@ -33,8 +38,7 @@ def declare_panoptic_datasets(cfg: CfgNode) -> None:
     For Panoptic-DeepLab, the panoptic data sets of ``cfg`` get joint classes.
     """
     root = dataset_root(cfg)
-    for entry in cfg.DATASETS.PANOPTIC:
-        _check_entry(entry)
+    for entry in declared_entries(cfg, "PANOPTIC", REQUIRED_KEYS, OPTIONAL_KEYS):
         instances_json = entry.get("INSTANCES_JSON")
         register_panoptic(
             entry["NAME"],
@@ -45,23 +49,6 @@ def declare_panoptic_datasets(cfg: CfgNode) -> None:
             image_ids=entry.get("IMAGE_IDS"),
         )
     join_classes_where_needed(cfg)
-
-
-def dataset_root(cfg: CfgNode) -> Path:
-    """The folder that relative paths of declared data sets start from."""
-    return Path(cfg.DATASETS.ROOT or os.environ.get("DETECTRON2_DATASETS", "datasets"))
-
-
-def _check_entry(entry: Any) -> None:
-    if not isinstance(entry, dict):
-        raise UserError(
-            f"DATASETS.PANOPTIC holds {entry!r}; each entry is a dict of NAME, IMAGES, ..."
-        )
-    known = REQUIRED_KEYS + OPTIONAL_KEYS
-    if unknown := sorted(set(entry) - set(known)):
-        raise UserError(f"DATASETS.PANOPTIC has the unknown key {unknown[0]!r}; known: {known}.")
-    if missing := [key for key in REQUIRED_KEYS if key not in entry]:
-        raise UserError(f"DATASETS.PANOPTIC entry {entry.get('NAME', entry)!r} lacks {missing}.")
 
 
 def register_panoptic(
@@ -86,19 +73,12 @@ def register_panoptic(
     Raises:
         UserError: a path is missing, the JSON is not of this format, an image id is not in it.
     """
-    for path in filter(None, (image_root, panoptic_root, panoptic_json, instances_json)):
-        if not path.exists():
-            raise UserError(
-                f"Data set {name!r}: {path} does not exist. Relative paths start from "
-                "DATASETS.ROOT in the config, else from the environment variable "
-                "DETECTRON2_DATASETS, else from ./datasets; datasets/README.md shows the folders."
-            )
+    paths = (image_root, panoptic_root, panoptic_json, instances_json)
+    require_present(name, paths=filter(None, paths))
     categories = read_panoptic_json(panoptic_json)["categories"]
     if not categories:
         raise UserError(f"Data set {name!r}: {panoptic_json} lists no categories.")
-    if name in DatasetCatalog.list():
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+    forget_dataset(name)
     catalog_panoptic(
         name,
         lambda: load_panoptic_records(

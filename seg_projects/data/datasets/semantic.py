@@ -11,7 +11,12 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from seg_projects.colors import spread_color
-from seg_projects.data.datasets.panoptic import dataset_root
+from seg_projects.data.datasets.declared import (
+    dataset_root,
+    declared_entries,
+    forget_dataset,
+    require_present,
+)
 from seg_projects.data.label_maps import IGNORED, class_table
 from seg_projects.errors import UserError
 
@@ -23,8 +28,8 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 def declare_semantic_datasets(cfg: CfgNode) -> None:
     """Registers every entry of ``cfg.DATASETS.SEMANTIC``; the same entry twice is no error."""
     root = dataset_root(cfg)
-    for entry in cfg.DATASETS.SEMANTIC:
-        _check_entry(entry)
+    for entry in declared_entries(cfg, "SEMANTIC", REQUIRED_KEYS, OPTIONAL_KEYS):
+        _check_values(entry)
         register_semantic(
             entry["NAME"],
             image_root=root / entry["IMAGES"],
@@ -36,15 +41,8 @@ def declare_semantic_datasets(cfg: CfgNode) -> None:
         )
 
 
-def _check_entry(entry: Any) -> None:
+def _check_values(entry: dict[str, Any]) -> None:
     key = "DATASETS.SEMANTIC"
-    if not isinstance(entry, dict):
-        raise UserError(f"{key} holds {entry!r}; each entry is a dict of NAME, IMAGES, ...")
-    known = REQUIRED_KEYS + OPTIONAL_KEYS
-    if unknown := sorted(set(entry) - set(known)):
-        raise UserError(f"{key} has the unknown key {unknown[0]!r}; known: {known}.")
-    if missing := [name for name in REQUIRED_KEYS if name not in entry]:
-        raise UserError(f"{key} entry {entry.get('NAME', entry)!r} lacks {missing}.")
     for name in ("CLASSES", "STEMS"):
         if not isinstance(entry.get(name, []), list):
             raise UserError(f"{key} {entry['NAME']!r}: {name} is {entry[name]!r}; it is a list.")
@@ -83,17 +81,9 @@ def register_semantic(
     Raises:
         UserError: a folder is missing, a class or value is out of range.
     """
-    for path in (image_root, label_root):
-        if not path.is_dir():
-            raise UserError(
-                f"Data set {name!r}: {path} is no folder. Relative paths start from DATASETS.ROOT "
-                "in the config, else from the environment variable DETECTRON2_DATASETS, else from "
-                "./datasets."
-            )
+    require_present(name, folders=(image_root, label_root))
     table = class_table(len(classes), value_map=value_map, ignore_label=ignore_label)
-    if name in DatasetCatalog.list():
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+    forget_dataset(name)
     catalog_label_maps(
         name,
         lambda: load_semantic_records(image_root, label_root, stems),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -43,40 +43,32 @@ class _WeightedSum:
         return {name: loss * self.loss_weight for name, loss in losses.items()}
 
 
+class _ConfiguredSum(_WeightedSum, nn.Module):
+    """For heads that are configurable themselves; stands before them among the bases."""
+
+    @configurable
+    def __init__(
+        self, input_shape: dict[str, ShapeSpec], *, chosen_losses: Sequence[Any], **parts: Any
+    ) -> None:
+        """Takes :func:`parse_losses`' result, and ``parts`` as the head that is extended does."""
+        super().__init__(input_shape, **parts)
+        self.chosen_losses = chosen_losses
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        order_features(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES, input_shape)
+        parts = super().from_config(cfg, input_shape)  # type: ignore[misc] # of the next base
+        return parts | {"chosen_losses": _chosen_losses(cfg)}
+
+
 @SEM_SEG_HEADS_REGISTRY.register()
-class SegFPNHead(_WeightedSum, SemSegFPNHead):
+class SegFPNHead(_ConfiguredSum, SemSegFPNHead):
     """Detectron2's ``SemSegFPNHead`` (arXiv:1901.02446) with any sum of losses."""
 
-    @configurable
-    def __init__(
-        self, input_shape: dict[str, ShapeSpec], *, chosen_losses: Sequence[Any], **parts: Any
-    ) -> None:
-        """Takes :func:`parse_losses`' result, and ``parts`` as ``SemSegFPNHead`` does."""
-        super().__init__(input_shape, **parts)
-        self.chosen_losses = chosen_losses
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
-        order_features(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES, input_shape)
-        return super().from_config(cfg, input_shape) | {"chosen_losses": _chosen_losses(cfg)}
-
 
 @SEM_SEG_HEADS_REGISTRY.register()
-class SegDeepLabV3PlusHead(_WeightedSum, DeepLabV3PlusHead):
+class SegDeepLabV3PlusHead(_ConfiguredSum, DeepLabV3PlusHead):
     """DeepLabV3+ (arXiv:1802.02611) with any sum of losses."""
-
-    @configurable
-    def __init__(
-        self, input_shape: dict[str, ShapeSpec], *, chosen_losses: Sequence[Any], **parts: Any
-    ) -> None:
-        """Takes :func:`parse_losses`' result, and ``parts`` as :class:`DeepLabV3PlusHead` does."""
-        super().__init__(input_shape, **parts)
-        self.chosen_losses = chosen_losses
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
-        order_features(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES, input_shape)
-        return super().from_config(cfg, input_shape) | {"chosen_losses": _chosen_losses(cfg)}
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
