@@ -12,11 +12,11 @@ from PIL import Image
 
 from seg_projects.data.panoptic_ids import read_panoptic_ids
 from seg_projects.evaluation.panoptic_quality import (
-    add_counts,
-    empty_counts,
     mean_quality,
+    occurring_counts,
     panoptic_counts,
     panoptic_quality,
+    total_counts,
 )
 
 Convert = Callable[..., dict[str, Any]]
@@ -26,7 +26,7 @@ def perfect_quality(output: Path) -> float:
     """PQ of the truth as its own prediction; every pixel's segment is listed with its area."""
     content = json.loads((output / "train.json").read_text())
     column = {c["id"]: i for i, c in enumerate(content["categories"])}
-    total = empty_counts(len(column))
+    counts = []
     for annotation in content["annotations"]:
         ids = read_panoptic_ids(output / "train_masks" / annotation["file_name"])
         segments = annotation["segments_info"]
@@ -34,7 +34,8 @@ def perfect_quality(output: Path) -> float:
         assert dict(zip(present.tolist(), areas.tolist(), strict=True)) == {
             s["id"]: s["area"] for s in segments
         }
-        total = add_counts(total, panoptic_counts(ids, segments, ids, segments, column))
+        counts.append(occurring_counts(panoptic_counts(ids, segments, ids, segments, column)))
+    total = total_counts(counts, len(column))
     pq, _, _ = mean_quality(panoptic_quality(total), np.ones(len(column), dtype=bool))
     return pq
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +63,15 @@ def ids_from_image(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGBA")).view("<i4")[..., 0] & 0xFFFFFF
 
 
-def read_panoptic_rgb(path: str | Path) -> np.ndarray:
-    """The (H, W, 3) uint8 encoded ids of the PNG at ``path``."""
-    return _read(path, lambda image: np.asarray(image.convert("RGB")))
-
-
 def read_panoptic_ids(path: str | Path) -> np.ndarray:
-    """The (H, W) int32 segment ids of the PNG at ``path``."""
-    return _read(path, ids_from_image)
+    """The (H, W) int32 segment ids of the PNG at ``path``.
 
-
-def _read(path: str | Path, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    Raises:
+        UserError: there is no such file, or it is no image.
+    """
     try:
         with Image.open(path) as image:
-            return decode(image)
+            return ids_from_image(image)
     except FileNotFoundError:
         raise UserError(f"The panoptic PNG {path} does not exist.") from None
     except (UnidentifiedImageError, OSError) as error:

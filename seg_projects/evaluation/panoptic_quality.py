@@ -262,16 +262,6 @@ def total_counts(counts: Sequence[OccurringCounts], num_categories: int) -> Pano
     return PanopticCounts(total[0], *total[1:].astype(np.int64))
 
 
-def add_counts(first: PanopticCounts, second: PanopticCounts) -> PanopticCounts:
-    """The counts of both."""
-    return PanopticCounts(*(a + b for a, b in zip(first, second, strict=True)))
-
-
-def empty_counts(num_categories: int) -> PanopticCounts:
-    """The counts of no image."""
-    return total_counts([], num_categories)
-
-
 def counts_table(counts: Sequence[OccurringCounts], num_categories: int) -> np.ndarray:
     """(4, N, C) float64: the counts of every image, in the order of PanopticCounts."""
     table = np.zeros((4, len(counts), num_categories))

@@ -11,7 +11,6 @@ from PIL import Image
 from seg_projects.data.panoptic_ids import (
     ids_from_rgb,
     read_panoptic_ids,
-    read_panoptic_rgb,
     rgb_from_ids,
     semantic_labels,
 )
@@ -49,14 +48,14 @@ def test_png_with_alpha_holds_the_same_ids(tmp_path: Path) -> None:
 
 def test_missing_png_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"The panoptic PNG .*absent\.png does not exist"):
-        read_panoptic_rgb(tmp_path / "absent.png")
+        read_panoptic_ids(tmp_path / "absent.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"no PNG", b"\x89PNG\r\n\x1a\n"])
 def test_broken_png_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "broken.png").write_bytes(content)
     with pytest.raises(UserError, match=r"broken\.png cannot be read"):
-        read_panoptic_rgb(tmp_path / "broken.png")
+        read_panoptic_ids(tmp_path / "broken.png")
 
 
 def test_labels_tell_things_stuff_and_void_apart() -> None:

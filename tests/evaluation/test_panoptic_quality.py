@@ -13,8 +13,6 @@ from hypothesis.extra import numpy as hnp
 
 from seg_projects.evaluation.panoptic_quality import (
     PanopticCounts,
-    add_counts,
-    empty_counts,
     mean_quality,
     occurring_counts,
     pair_histogram,
@@ -128,13 +126,13 @@ def test_an_image_without_segments_counts_nothing(shape: tuple[int, int]) -> Non
 
 
 def test_things_alone_give_nan_for_stuff_and_no_division_by_zero() -> None:
-    quality = panoptic_quality(empty_counts(2)._replace(true_positives=np.array([1, 0])))
+    quality = panoptic_quality(total_counts([], 2)._replace(true_positives=np.array([1, 0])))
     assert np.isnan(quality.pq).tolist() == [False, True]
     assert np.isnan(mean_quality(quality, np.array([False, True]))).all()
 
 
 def test_a_class_that_is_only_predicted_wrongly_scores_0() -> None:
-    counts = add_counts(empty_counts(2), empty_counts(2)._replace(false_positives=np.array([3, 0])))
+    counts = total_counts([], 2)._replace(false_positives=np.array([3, 0]))
     quality = panoptic_quality(counts)
     assert (quality.pq[0], quality.sq[0], quality.rq[0]) == (0, 0, 0)
 

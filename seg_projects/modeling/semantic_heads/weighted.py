@@ -57,7 +57,7 @@ class _ConfiguredSum(_WeightedSum, nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         order_features(cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES, input_shape)
-        parts = super().from_config(cfg, input_shape)  # type: ignore[misc] # of the next base
+        parts = super().from_config(cfg, input_shape)
         return parts | {"chosen_losses": _chosen_losses(cfg)}
 
 
