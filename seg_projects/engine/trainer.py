@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer
+from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.modeling import build_backbone
 from detectron2.solver import get_default_optimizer_params
@@ -22,6 +23,7 @@ from seg_projects.data.loading import (
     mapper_class,
     train_mapper_class,
 )
+from seg_projects.engine.background_checkpoint import BackgroundCheckpointer
 from seg_projects.engine.model_checks import (
     check_features,
     check_losses,
@@ -45,6 +47,21 @@ class SegTrainer(DefaultTrainer):
         else:
             replace = self.cfg.MODEL.REPLACE_CLASSIFIER
             load_weights(self.cfg, self.model, replace_classifier=replace)
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """Detectron2's hooks, whose checkpoints another thread writes."""
+        self.checkpointer = BackgroundCheckpointer(
+            self.model,
+            self.cfg.OUTPUT_DIR,
+            save_to_disk=comm.is_main_process(),
+            trainer=weakref.proxy(self),
+        )
+        return super().build_hooks()
+
+    def train(self) -> dict[str, Any] | None:  # type: ignore[override]  # as Detectron2's
+        """Runs the iterations; when it returns, the last checkpoint stands."""
+        with self.checkpointer.finishing():
+            return super().train()
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_runs import REPOSITORY, tool_main, write_config
+from tiny_runs import REPOSITORY, run_python, tool_main, write_config
 
 
 def _write_images(root: Path) -> None:
@@ -92,3 +94,37 @@ def test_class_count_of_the_data_is_checked_first(
     assert tool_main("train_net")(["--config-file", str(config)]) == 2
     wanted = "MODEL.SEM_SEG_HEAD.NUM_CLASSES is 5, but data set 'maps_train' has 2 stuff_classes"
     assert wanted in capsys.readouterr().err.replace("maps_test", "maps_train")
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+sys.path[:0] = {path}
+import torch
+from tiny_runs import tool_main
+save, written = torch.save, []
+def half(content, file):
+    if written:
+        file.write(bytes(1000))
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    written.append(save(content, file))
+torch.save = half
+tool_main("train_net")(["--config-file", sys.argv[1]])
+"""
+
+
+def test_a_training_killed_while_writing_resumes_from_the_checkpoint_before(tmp_path: Path) -> None:
+    _write_images(tmp_path / "data")
+    output = tmp_path / "output"
+    content = _config(tmp_path / "data", output, "FCNHead")
+    content["SOLVER"] |= {"MAX_ITER": 3, "CHECKPOINT_PERIOD": 1}
+    content["DATASETS"]["TEST"] = []
+    config = write_config(tmp_path / "config.yaml", content)
+    done = run_python("-c", KILLED_WHILE_WRITING.format(path=sys.path), str(config), cwd=tmp_path)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (output / "last_checkpoint").read_text() == "model_0000000.pth"
+    assert not (output / "model_0000001.pth").exists()
+    assert torch.load(output / "model_0000000.pth", weights_only=True)["iteration"] == 0
+    assert tool_main("train_net")(["--config-file", str(config), "--resume"]) == 0
+    assert (output / "last_checkpoint").read_text() == "model_final.pth"
+    assert torch.load(output / "model_final.pth", weights_only=True)["iteration"] == 2
