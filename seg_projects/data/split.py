@@ -21,7 +21,9 @@ def assign_groups(
     """The part of each group, by iterative stratification (Sechidis et al., ECML 2011).
 
     The class with the fewest groups left goes first; each of its groups goes to the part that
-    lacks most of it. The result depends on names, counts and seed, not on their order.
+    lacks most of it, among those that have room: the number of images comes before the classes, so
+    that a part has as many as its share says, within a group. The result depends on names, counts
+    and seed, not on their order.
 
     Args:
         counts: objects per class of each group.
@@ -48,13 +50,24 @@ def assign_groups(
             chosen.sort(key=lambda name: -sizes[name])
         for name in chosen:
             need = wanted.get(label, room)
-            part = int(np.lexsort((-room, -need))[0])
+            part = _choose_part(sizes[name], room, need)
             parts[name] = part
             room[part] -= sizes[name]
             for key, count in counts[name].items():
                 wanted[key][part] -= count
         left = [name for name in left if name not in parts]
     return parts
+
+
+def _choose_part(size: int, room: np.ndarray, need: np.ndarray) -> int:
+    """The part with the greatest ``need``, among those that ``size`` images more still fit into.
+
+    Where they fit nowhere, the part with the most ``room``, which they overfill the least.
+    """
+    fits = room >= size
+    if not fits.any():
+        return int(np.lexsort((-need, -room))[0])
+    return int(np.lexsort((-room, -need, ~fits))[0])
 
 
 def _digest(seed: int, name: str) -> bytes:

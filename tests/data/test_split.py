@@ -35,6 +35,32 @@ def test_parts_are_disjoint_complete_and_stratified() -> None:
     assert rare == [8, 1, 1]
 
 
+@pytest.mark.parametrize("shares", [[0.8, 0.2], [0.7, 0.2, 0.1], [1, 1, 1, 1]])
+@pytest.mark.parametrize("images", [10, 31, 100])
+def test_parts_have_the_sizes_asked_for_whatever_the_images_hold(
+    images: int, shares: list[float]
+) -> None:
+    draw = random.Random(images)
+    content = _content(images)
+    content["annotations"] = [
+        {"image_id": i, "category_id": draw.choice([1, 1, 2, 3])}
+        for i in range(images)
+        for _ in range(draw.choice([0, 1, 2, 40]))
+    ]
+    for seed in range(5):
+        parts = split_coco(content, shares, group_pattern=None, seed=seed)
+        for part, share in zip(parts, shares, strict=True):
+            assert abs(len(part["images"]) - images * share / sum(shares)) < 1 + 1e-9
+
+
+def test_groups_of_different_sizes_fill_the_parts_within_one_group() -> None:
+    content = _content(60, videos=1)
+    for i, image in enumerate(content["images"]):
+        image["file_name"] = f"v{int(i**0.5)}_{i}.jpg"  # videos of 1, 3, 5, ... 11 images
+    parts = split_coco(content, [0.5, 0.5], group_pattern=r"^(v\d+)_", seed=0)
+    assert abs(len(parts[0]["images"]) - 30) <= 11
+
+
 def test_groups_stay_together() -> None:
     parts = split_coco(_content(), [0.5, 0.5], group_pattern=r"^(v\d+)_", seed=0)
     videos = [{i["file_name"].split("_")[0] for i in part["images"]} for part in parts]

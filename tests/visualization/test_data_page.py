@@ -28,6 +28,7 @@ STATISTICS = DataStatistics(
     image_sizes=Counter({(40, 30): 1}),
     objects_per_image=[3],
     relative_sizes=[0.1, 0.1, 0.5],
+    gaps=[],
     colors=np.array([[200.0, 10.0, 10.0]]),
 )
 

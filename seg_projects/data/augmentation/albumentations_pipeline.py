@@ -24,7 +24,8 @@ from seg_projects.data.panoptic_ids import ids_from_rgb, rgb_from_ids
 # Those that take other transforms.
 COMPOSITIONS = ("Compose", "Sequential", "OneOf", "SomeOf", "RandomOrder")
 # Those that need nothing but the image, keep its type, and move labels and coordinates alike (which
-# version 2.0.8 of GridDistortion, PiecewiseAffine and ThinPlateSpline does not).
+# version 2.0.8 of GridDistortion and ThinPlateSpline does not), in a time that a training can wait
+# (PiecewiseAffine takes seconds for a photograph).
 TRANSFORMS = (
     *("AdditiveNoise", "AdvancedBlur", "Affine", "AutoContrast", "Blur", "CLAHE", "CenterCrop"),
     *("ChannelDropout", "ChannelShuffle", "ChromaticAberration", "CoarseDropout", "ColorJitter"),

@@ -20,7 +20,7 @@ from .images import (
     in_threads,
 )
 from .instances import check_instances
-from .label_maps import check_label_map
+from .label_maps import check_gaps, check_label_map
 from .panoptic import check_panoptic
 from .statistics import CategoryCount, DataStatistics, data_statistics
 
@@ -70,12 +70,14 @@ def inspect_label_maps(
     folder = Path(records[0]["file_name"]).parent if records else Path()
     findings = list(check_image_files(images, folder, {}, workers=workers))
 
+    classes: set[int] = set()
+
     def check(record: Record) -> list[Finding]:
-        return list(check_label_map(record, table))
+        return list(check_label_map(record, table, classes))
 
     for found in in_threads(check, records, workers):
         findings += found
-    return findings
+    return [*findings, *check_gaps(classes)]
 
 
 def inspect_data(

@@ -44,6 +44,7 @@ KINDS: dict[str, Severity] = {
     "crowd with polygons": "error",
     "invalid iscrowd": "error",
     "duplicate annotation": "warning",
+    "overlapping annotations": "warning",
     "image without annotation": "error",
     "image annotated twice": "error",
     "missing PNG": "error",
@@ -63,6 +64,7 @@ KINDS: dict[str, Severity] = {
     "unreadable label map": "error",
     "label map of another size": "error",
     "label value without class": "error",
+    "gap in label values": "warning",
 }
 
 

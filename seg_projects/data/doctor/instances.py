@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -13,7 +12,9 @@ from pycocotools import mask as coco_mask
 from seg_projects.data.conversion.coco_instances import encode_segmentation, expand_counts
 from seg_projects.data.doctor.findings import Finding, Record
 from seg_projects.data.doctor.images import repeated, sound_images
+from seg_projects.data.doctor.overlaps import check_overlaps, check_repetitions
 
+REQUIRED = ("id", "image_id", "category_id")
 # Polygon tools differ in whether the outline belongs to the object: by a pixel on each side.
 BOX_TOLERANCE = 2.0
 # COCO keeps boxes of thin tips that have no pixel: up to 3.5 pixels in its 2017 files.
@@ -22,8 +23,19 @@ MASK_BOX_TOLERANCE = 4.0
 
 def check_instances(content: Record) -> Iterator[Finding]:
     """Every annotation by itself, and those of an image beside each other."""
-    yield from check_instance_records(content, check_annotation)
-    yield from _check_repetitions(content["annotations"])
+    unsound: set[Any] = set()
+    for finding in check_instance_records(content, check_annotation):
+        if finding.severity == "error" and finding.shape is not None:
+            unsound.add(finding.shape["id"])
+        yield finding
+    annotations = content["annotations"]
+    yield from check_repetitions(annotations)
+    sound = [a for a in annotations if _is_complete(a) and a["id"] not in unsound]
+    yield from check_overlaps(sound, sound_images(content))
+
+
+def _is_complete(annotation: Record) -> bool:
+    return all(key in annotation for key in REQUIRED)
 
 
 def check_instance_records(
@@ -37,7 +49,7 @@ def check_instance_records(
     unsound = {i.get("id") for i in content["images"]} - set(images)
     categories = {c.get("id") for c in content["categories"]}
     for annotation in annotations:
-        if missing := [k for k in ("id", "image_id", "category_id") if k not in annotation]:
+        if missing := [k for k in REQUIRED if k not in annotation]:
             where = f"annotation {annotation.get('id')}"
             yield Finding("malformed annotation", where, f"it has no {missing[0]!r}")
         elif annotation["image_id"] in images:
@@ -47,16 +59,6 @@ def check_instance_records(
         elif annotation["image_id"] not in unsound:
             where = f"annotation {annotation['id']}"
             yield Finding("annotation without image", where, f"image {annotation['image_id']}")
-
-
-def _check_repetitions(annotations: Sequence[Record]) -> Iterator[Finding]:
-    first: dict[str, Any] = {}
-    for annotation in annotations:
-        parts = [annotation.get(k) for k in ("image_id", "category_id", "bbox", "segmentation")]
-        other = first.setdefault(json.dumps(parts), annotation.get("id"))
-        if other != annotation.get("id"):
-            where = f"annotation {annotation.get('id')}"
-            yield Finding("duplicate annotation", where, f"equals annotation {other}")
 
 
 def check_annotation(annotation: Record, image: Record, categories: set[Any]) -> Iterator[Finding]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from seg_projects.data.doctor.findings import Record
-from seg_projects.data.doctor.images import is_sound_image
+from seg_projects.data.doctor.images import is_sound_image, is_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class DataStatistics:
     objects_per_image: list[int]
     relative_sizes: list[float]
     """Root of each object's share of its image, in (0, 1]: its side as a share of the image's."""
+    gaps: list[tuple[int, int]]
+    """First and last id of each run of ids without a category, between those that have one."""
     colors: np.ndarray
     """(N, 3) mean red, green, blue of the decoded images, in [0, 255]."""
 
@@ -46,6 +49,10 @@ class DataStatistics:
         per_image, relative = np.array(self.objects_per_image), np.array(self.relative_sizes)
         text = f"images: {len(sizes)} sizes, {min(widths)}-{max(widths)} x "
         lines = [text + f"{min(heights)}-{max(heights)} pixels"]
+        if self.gaps:
+            listed = [str(a) if a == b else f"{a}-{b}" for a, b in self.gaps[:5]]
+            text = ", ".join(listed) + (", ..." if len(self.gaps) > 5 else "")
+            lines.append(f"no category has the ids {text}: fine, models count without gaps")
         if per_image.size:
             lines.append(
                 f"objects per image: {per_image.min()} to {per_image.max()}, median "
@@ -100,8 +107,14 @@ def data_statistics(content: Record, colors: Mapping[str, tuple[float, ...]]) ->
         image_sizes=Counter((i["width"], i["height"]) for i in images.values()),
         objects_per_image=list(per_image.values()),
         relative_sizes=relative,
+        gaps=_gaps(content["categories"]),
         colors=np.array(list(colors.values()), dtype=np.float64).reshape(-1, 3),
     )
+
+
+def _gaps(categories: Sequence[Record]) -> list[tuple[int, int]]:
+    ids = sorted({c["id"] for c in categories if is_whole(c.get("id"))})
+    return [(low + 1, high - 1) for low, high in pairwise(ids) if high > low + 1]
 
 
 def _objects(content: Record) -> list[tuple[int, int, float]]:

@@ -19,6 +19,7 @@ from seg_projects.data.conversion.coco_panoptic import write_png
 from seg_projects.data.datasets.semantic import load_semantic_records
 from seg_projects.data.doctor import (
     KINDS,
+    data_statistics,
     findings_table,
     inspect_data,
     inspect_label_maps,
@@ -137,19 +138,24 @@ def test_clean_data_have_no_findings(folder: Path, content: Content) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "images"),
+    ("file", "images", "overlaps"),
     [
-        ("coco_panoptic/annotations/panoptic_val2017.json", "coco_panoptic/val2017"),
-        ("coco_panoptic/annotations/instances_val2017.json", "coco_panoptic/val2017"),
-        ("coco_instances/annotations/instances_train2017.json", "coco_instances/train2017"),
-        ("coco_instances/annotations/instances_val2017.json", "coco_instances/val2017"),
-        ("fruits_nuts/data/trainval.json", "fruits_nuts/data/images"),
+        ("coco_panoptic/annotations/panoptic_val2017.json", "coco_panoptic/val2017", 0),
+        ("coco_panoptic/annotations/instances_val2017.json", "coco_panoptic/val2017", 3),
+        ("coco_instances/annotations/instances_train2017.json", "coco_instances/train2017", 5),
+        ("coco_instances/annotations/instances_val2017.json", "coco_instances/val2017", 5),
+        ("fruits_nuts/data/trainval.json", "fruits_nuts/data/images", 0),
     ],
 )
-def test_real_sets_have_no_findings(shared_data: Path, file: str, images: str) -> None:
+def test_of_real_sets_only_objects_annotated_twice_are_found(
+    shared_data: Path, file: str, images: str, overlaps: int
+) -> None:
     path = shared_data / file
     content = read_annotations(path)
-    assert inspect_data(content, shared_data / images, path.with_suffix("")) == []
+    found = inspect_data(content, shared_data / images, path.with_suffix(""))
+    # COCO's annotators gave one object two categories: cup and bowl, chair and couch, ...
+    assert {f.kind for f in found} <= {"overlapping annotations", "duplicate annotation"}
+    assert len(found) == overlaps
 
 
 FIRST = ("annotations", 0)
@@ -185,6 +191,14 @@ INSTANCES: list[tuple[str, Plant]] = [
     ("crowd with polygons", _set(*FIRST, "iscrowd", 1)),
     ("invalid iscrowd", _set(*FIRST, "iscrowd", 2)),
     ("duplicate annotation", _append("annotations", id=3)),
+    (
+        "duplicate annotation",
+        _append("annotations", id=3, area=15.5, segmentation=[[*SQUARE, 2, 3]]),
+    ),
+    (
+        "overlapping annotations",
+        _append("annotations", id=3, segmentation=[[2, 2, 5, 2, 5, 6, 2, 6]]),
+    ),
 ]
 PANOPTIC: list[tuple[str, Plant]] = [
     ("malformed category", _set("categories", 0, "isthing", None)),
@@ -232,12 +246,40 @@ def test_image_of_two_splits_is_found(folder: Path) -> None:
     assert _kinds(_instances(), folder, other=other) == {"image in two splits"}
 
 
+def test_overlap_that_objects_have_is_no_finding(folder: Path) -> None:
+    content = _instances()
+    half = {"bbox": [4, 2, 4, 4], "segmentation": [[4, 2, 8, 2, 8, 6, 4, 6]]}  # IoU 1/3
+    _append("annotations", id=3, **half)(content, folder)
+    crowd = {"segmentation": content["annotations"][1]["segmentation"], "iscrowd": 1}
+    _append("annotations", id=4, **crowd)(content, folder)
+    assert _kinds(content, folder) == set()
+
+
+def test_overlap_names_both_annotations(folder: Path) -> None:
+    content = _instances()
+    content["categories"].append({"id": 2, "name": "dog"})
+    _append("annotations", id=3, category_id=2)(content, folder)
+    (found,) = inspect_data(content, folder / "images", folder / "masks", workers=1)
+    assert found.where == "annotation 3 of a.jpg"
+    assert found.text == "IoU 1.00 with annotation 1, of category 1 instead of 2"
+
+
+def test_gaps_in_category_ids_are_noted_not_found(folder: Path) -> None:
+    content = _instances()
+    content["categories"] += [{"id": i, "name": str(i)} for i in (3, 7)]
+    assert _kinds(content, folder) == set()
+    assert "no category has the ids 2, 4-6" in "\n".join(data_statistics(content, {}).lines())
+    content["categories"] = content["categories"][:1]
+    assert "no category" not in "\n".join(data_statistics(content, {}).lines())
+
+
 LABEL_MAPS = [
     ("missing label map", lambda path: path.unlink()),
     ("unreadable label map", lambda path: path.write_text("no image")),
     ("unreadable label map", lambda path: write_png(path, np.zeros((10, 12, 3), np.uint8))),
     ("label map of another size", lambda path: write_png(path, np.zeros((9, 12), np.uint8))),
     ("label value without class", lambda path: write_png(path, np.full((10, 12), 7, np.uint16))),
+    ("gap in label values", lambda path: write_png(path, np.full((10, 12), 2, np.uint8))),
 ]
 
 
@@ -252,7 +294,7 @@ def test_defect_of_label_maps_is_found(
     records = load_semantic_records(folder / "images", folder / "labels")
     if plant is not None:
         plant(folder / "labels" / "a.png")
-    table = class_table(2, value_map=None, ignore_label=255)
+    table = class_table(3, value_map=None, ignore_label=255)
     found = inspect_label_maps(records, table, workers=1)
     assert [f.kind for f in found] == ([kind] if kind else [])
 
