@@ -126,7 +126,7 @@ def test_cityscapes_perfect_prediction_scores_100(
 ) -> None:
     run_preparation("cityscapes", cityscapes)
     truth = PanopticGroundTruth("cityscapes_panoptic_val")
-    ids, segments = truth.annotation("munster_000000_000019")
+    ids, segments, *_ = truth.annotation("munster_000000_000019")
     counts = panoptic_counts(ids, segments, ids, segments, truth.column)
     pq = panoptic_quality(counts).pq
     assert pq[[truth.column[c] for c in (7, 23, 24, 26)]].tolist() == [100] * 4
