@@ -179,10 +179,12 @@ def sampled_precision(bounds, image, hits, ignored, totals, draws, recalls, thre
 
 
 @njit(cache=True)
-def _number(text, place):  # type: ignore[no-untyped-def]
+def _number(text, place, end):  # type: ignore[no-untyped-def]
     """The number of a compressed RLE at ``place``, and where the next one begins."""
     value, shift = 0, 0
     while True:
+        if place == end or shift > 55:
+            raise ValueError("The run lengths of a mask are damaged: a number has no end.")
         character = np.int64(text[place]) - 48
         value |= (character & 31) << shift
         place += 1
@@ -214,7 +216,7 @@ def _decode(text, start, end, height, starts, stops, box):  # type: ignore[no-un
     box[:2], box[2:] = 1 << 40, 0
     last, before, position, index, runs, area = 0, 0, 0, 0, 0, 0
     while start < end:
-        value, start = _number(text, start)
+        value, start = _number(text, start, end)
         if index > 2:
             value += before
         before, last = last, value

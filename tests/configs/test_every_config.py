@@ -60,7 +60,7 @@ def test_config_builds_learns_and_predicts(leaf: str, tmp_path: Path) -> None:
     optimizer = SegTrainer.build_optimizer(cfg, model)
     batch = next(iter(SegTrainer.build_train_loader(cfg)))
     with EventStorage():
-        losses = model.train()(batch)
+        losses = _losses(model, batch)
     assert losses
     assert all(loss.isfinite() for loss in losses.values()), losses
     sum(losses.values()).backward()
@@ -72,6 +72,15 @@ def test_config_builds_learns_and_predicts(leaf: str, tmp_path: Path) -> None:
         loader = SegTrainer.build_test_loader(cfg, cfg.DATASETS.TEST[0])
         (output,) = model.eval()(next(iter(loader)))
     _check_output(cfg, output)
+
+
+def _losses(model: torch.nn.Module, batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    try:
+        return model.train()(batch)
+    except NotImplementedError as error:
+        if "Deformable Conv is not supported on CPUs" in str(error):
+            pytest.skip("the installed Detectron2 has no deformable convolution on the CPU")
+        raise
 
 
 def _check_output(cfg: CfgNode, output: dict[str, Any]) -> None:

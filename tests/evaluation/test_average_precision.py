@@ -317,3 +317,17 @@ def test_images_may_have_names() -> None:
 
 def test_the_kernels_wait_for_work_that_is_worth_their_loading() -> None:
     assert average_precision.precision_kernels(average_precision.KERNELS_FROM - 1) is None
+
+
+@pytest.mark.parametrize("counts", [b"", b"o", b"04oo"])
+def test_run_lengths_that_end_within_a_number_are_refused(counts: bytes) -> None:
+    kernels = pytest.importorskip(
+        "seg_projects.evaluation.precision_kernels", reason="numba is not installed"
+    )
+    text, heights = np.frombuffer(counts, np.uint8), np.array([4])
+    offsets = np.array([0, len(counts)])
+    if not counts:
+        assert kernels.decode_runs(text, offsets, heights)[0].tolist() == [0, 0]
+        return
+    with pytest.raises(ValueError, match="a number has no end"):
+        kernels.decode_runs(text, offsets, heights)
