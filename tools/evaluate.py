@@ -44,6 +44,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SAMPLES",
         help="95 %% intervals (PQ_low, PQ_high) from so many data sets drawn with replacement",
     )
+    drawn.add_argument(
+        "--compare",
+        type=Path,
+        metavar="PATH",
+        help="other predictions, of the kind of --predictions: the difference of PQ, AP or mIoU, "
+        "its interval and p-value",
+    )
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,12 +63,6 @@ def build_parser() -> argparse.ArgumentParser:
     panoptic.add_argument("--compare-masks", type=Path, metavar="FOLDER")
     instances = kinds.add_parser("instances", parents=[common, drawn], help="COCO result JSON")
     for kind in (panoptic, instances):
-        kind.add_argument(
-            "--compare",
-            type=Path,
-            metavar="PATH",
-            help="a JSON of other predictions: their difference, its interval and p-value",
-        )
         kind.add_argument(
             "--boundary",
             type=float,
@@ -191,6 +192,7 @@ def _evaluate(args: argparse.Namespace) -> Scores:
         bootstrap=args.bootstrap,
         metrics=args.metrics,
         spacing=tuple(args.spacing),
+        other=args.compare,
     )
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0, 1, 101)
@@ -241,7 +242,8 @@ def _interpolated_precision(
     shape = (*totals.shape, len(IOU_THRESHOLDS))
     precision = np.full((*shape, len(RECALL_THRESHOLDS)), np.nan)
     number = np.zeros(shape, dtype=np.int64)
-    for category in np.flatnonzero(totals.any(axis=1)):
+    present = np.flatnonzero(totals.any(axis=1))
+    for category in tqdm(present, desc="AP", unit="category", disable=None, delay=2):
         rows = order[bounds[category] : bounds[category + 1]]
         counts = ~matches.ignored[rows]
         right, wrong = matches.matched[rows] & counts, ~matches.matched[rows] & counts
@@ -288,7 +290,8 @@ def box_pairs(
         boxes: (D, 4) likewise.
     """
     parts = []
-    for detection, truth in _candidate_pairs(truths, detections):
+    pieces = _candidate_pairs(truths, detections)
+    for detection, truth in tqdm(pieces, desc="box IoU", unit="piece", disable=None, delay=2):
         iou = _box_iou(boxes[detection], truth_boxes[truth], truths.crowd[truth])
         keep = iou >= IOU_THRESHOLDS[0]
         parts.append(Pairs(detection[keep], truth[keep], iou[keep]))
@@ -350,7 +353,8 @@ def mask_pairs(
     from pycocotools import mask as coco_mask
 
     parts = []
-    for rows, columns in _groups(truths, detections):
+    groups = list(_groups(truths, detections))
+    for rows, columns in tqdm(groups, desc="mask IoU", unit="group", disable=None, delay=2):
         iou = coco_mask.iou(
             [masks[row] for row in rows],
             [truth_masks[column] for column in columns],

@@ -49,6 +49,8 @@ class _TruthFiles:
 
 
 def _finish(scores: Scores, output_dir: Path | None, file_name: str, title: str) -> None:
+    for note in scores.notes:
+        logger.warning("%s", note)
     if output_dir is not None:
         output_dir.mkdir(parents=True, exist_ok=True)
         write_scores_json(output_dir / file_name, scores)

@@ -144,4 +144,19 @@ def cityscapes_precision(images: Sequence[dict[int, ImagePairs]]) -> Scores:
     }
     defined = table[~np.isnan(table[:, 0])]
     ap, ap50 = (float(x.mean()) if x.size else float("nan") for x in (defined, defined[:, 0]))
-    return Scores(summary={"AP": ap, "AP50": ap50}, per_category=rows)
+    return Scores(summary={"AP": ap, "AP50": ap50}, per_category=rows, notes=_notes(images, ap))
+
+
+def _notes(images: Sequence[dict[int, ImagePairs]], ap: float) -> list[str]:
+    """Why AP is undefined or 0."""
+    predictions = sum(len(pairs.scores) for image in images for pairs in image.values())
+    if not images:
+        return ["No image was evaluated: AP is undefined (NaN)."]
+    if np.isnan(ap):
+        return [
+            "The truth has no instance to find: AP is undefined (NaN); there are "
+            f"{predictions} predictions."
+        ]
+    if not predictions:
+        return ["AP is 0: nothing was predicted."]
+    return []

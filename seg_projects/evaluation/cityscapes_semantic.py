@@ -121,7 +121,9 @@ def cityscapes_scores(counts: CityscapesCounts) -> Scores:
         for key in ("IoU", "iIoU"):
             values = np.array([rows[name][key] for name in names])
             summary[f"m{key}{suffix}"] = mean(values[~np.isnan(values)])
-    return Scores(summary=summary, per_category=rows)
+    labelled = counts.confusion[judged].any()
+    notes = [] if labelled else ["The truth labels no judged pixel: every IoU is undefined (NaN)."]
+    return Scores(summary=summary, per_category=rows, notes=notes)
 
 
 def _row(

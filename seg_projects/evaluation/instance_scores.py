@@ -63,6 +63,8 @@ def evaluate_instances(
             annotations, results, ids, task, max_detections, boundary_share=boundary_share
         )
         scores = _with_boundaries(scores, precision_scores(nearer, names, max_detections))
+    if not file_names:
+        scores.notes.append("No image was evaluated.")
     state = matched_by_score(matched, sorted(file_names), len(ids))
     if bootstrap and file_names:
         draws = draw_images(len(file_names), bootstrap)

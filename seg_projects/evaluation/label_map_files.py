@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +12,14 @@ from tqdm import tqdm
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_miou
+from seg_projects.evaluation.image_states import SemanticStates, add_comparison, compare
 from seg_projects.evaluation.scores import Problems, Scores
-from seg_projects.evaluation.semantic_metrics import LabelPair, build_semantic_metrics
+from seg_projects.evaluation.semantic_metrics import (
+    LabelPair,
+    PixelMetric,
+    SemanticMetric,
+    build_semantic_metrics,
+)
 from seg_projects.evaluation.semantic_scores import compact, semantic_scores
 
 SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".npy"}
@@ -83,6 +89,7 @@ def evaluate_label_maps(
     metrics: Sequence[Any] = (),
     spacing: tuple[float, float] = (1.0, 1.0),
     num_worst: int = 20,
+    other: Path | None = None,
 ) -> Scores:
     """Scores of the folder ``predictions`` against ``truth``.
 
@@ -96,34 +103,70 @@ def evaluate_label_maps(
         metrics: beyond those of pixels, as ``TEST.SEMANTIC_METRICS`` names them.
         spacing: height and width of a pixel, the unit of surface distances.
         num_worst: images that are named per metric.
+        other: folder of other predictions, with which these are compared on the drawn data sets,
+            or on 1000.
 
     Raises:
         UserError: maps cannot be compared; all of them are named.
     """
     chosen = build_semantic_metrics(metrics)
     pairs = {pair.name: pair for pair in pair_label_maps(truth, predictions)}
+    judge = _Judge(chosen, len(names), ignore_label, spacing)
+    tables = _count_pairs(pairs, judge, f"{predictions} against {truth}")
+    scores = semantic_scores(
+        tables, chosen, names, lambda name: str(pairs[name].predicted), num_worst=num_worst
+    )
+    if bootstrap:
+        draws = draw_images(len(tables), bootstrap)
+        low, high = interval(sampled_miou(_states(tables).pixels, draws))
+        scores.summary.update(mIoU_low=low, mIoU_high=high)
+    if other is not None:
+        others = {pair.name: pair for pair in pair_label_maps(truth, other)}
+        judge = judge._replace(metrics=[PixelMetric()])
+        second = _states(_count_pairs(others, judge, f"{other} against {truth}"))
+        add_comparison(
+            scores, "mIoU", compare(_states(tables), second, bootstrap or 1000), str(other)
+        )
+    return scores
+
+
+class _Judge(NamedTuple):
+    """How pairs of label maps are counted."""
+
+    metrics: Sequence[SemanticMetric]  # the first is PixelMetric
+    num_classes: int
+    ignore_label: int
+    spacing: tuple[float, float]
+
+
+def _count_pairs(
+    pairs: Mapping[str, LabelMapPair], judge: _Judge, what: str
+) -> dict[str, list[np.ndarray]]:
+    """By name, of each metric what it counts.
+
+    Raises:
+        UserError: maps cannot be compared; all of them are named, under the title ``what``.
+    """
     problems = Problems()
     tables: dict[str, list[np.ndarray]] = {}
     for name, pair in tqdm(pairs.items(), desc="labels", unit="image", disable=None):
         try:
             true_labels = read_label_map(pair.truth)
             labels = read_label_map(pair.predicted)
-            _check_labels(true_labels, labels, len(names), ignore_label)
-            judged = np.where(true_labels == ignore_label, -1, true_labels.astype(np.int32))
-            maps = LabelPair(judged, labels, len(names), spacing)
-            tables[name] = [compact(metric.count(maps)) for metric in chosen]
+            _check_labels(true_labels, labels, judge.num_classes, judge.ignore_label)
+            judged = np.where(true_labels == judge.ignore_label, -1, true_labels.astype(np.int32))
+            maps = LabelPair(judged, labels, judge.num_classes, judge.spacing)
+            tables[name] = [compact(metric.count(maps)) for metric in judge.metrics]
         except ValueError as error:
             problems.add(str(pair.predicted), str(error))
-    problems.raise_if_any(f"{predictions} against {truth}")
-    scores = semantic_scores(
-        tables, chosen, names, lambda name: str(pairs[name].predicted), num_worst=num_worst
+    problems.raise_if_any(what)
+    return tables
+
+
+def _states(tables: Mapping[str, Sequence[np.ndarray]]) -> SemanticStates:
+    return SemanticStates(
+        np.array(list(tables)), np.stack([of_metrics[0] for of_metrics in tables.values()])
     )
-    if bootstrap:
-        draws = draw_images(len(tables), bootstrap)
-        pixels = np.stack([counts[0] for counts in tables.values()])
-        low, high = interval(sampled_miou(pixels, draws))
-        scores.summary.update(mIoU_low=low, mIoU_high=high)
-    return scores
 
 
 def _check_labels(truth: np.ndarray, labels: np.ndarray, classes: int, ignore_label: int) -> None:

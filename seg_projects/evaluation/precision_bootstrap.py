@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from seg_projects.evaluation.average_precision import (
     IOU_THRESHOLDS,
@@ -69,7 +70,8 @@ def image_precision(matched: MatchedByScore) -> dict[int | str, dict[str, float]
     bounds = np.searchsorted(matched.image[by_image], np.arange(len(matched.images) + 1))
     kernels = precision_kernels(len(matched.image))
     result = {}
-    for place in np.flatnonzero(matched.truths.any(axis=1)).tolist():
+    with_objects = np.flatnonzero(matched.truths.any(axis=1)).tolist()
+    for place in tqdm(with_objects, desc="AP of images", unit="image", disable=None, delay=2):
         rows = by_image[bounds[place] : bounds[place + 1]]
         one = MatchedByScore(
             matched.images[place : place + 1],

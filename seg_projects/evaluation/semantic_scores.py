@@ -56,5 +56,7 @@ def semantic_scores(
                 scores.per_category[name][key] = float(value)
         if isinstance(metric, PixelMetric):
             scores.notes.extend(absence_notes(total, names))
+    if not tables:
+        scores.notes.append("No image was evaluated.")
     scores.worst_images.update(worst.as_json())
     return scores

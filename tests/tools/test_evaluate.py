@@ -204,6 +204,25 @@ def test_other_predictions_are_compared_on_the_same_images(
     assert "--compare and --compare-masks belong together" in capsys.readouterr().err
 
 
+def test_other_label_maps_are_compared_on_the_same_images(
+    semantic: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    json_file, other = tmp_path / "out.json", tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(np.array([[0, 0, 1, 1, 0]], dtype=np.uint8)).save(other / "a.png")
+    arguments = ("--compare", other, "--bootstrap", 10, "--json", json_file)
+    assert _evaluate(*semantic, *arguments) == 0
+    summary = json.loads(json_file.read_text())["summary"]
+    # road 2 of 3 and sky 1 of 2 against all; one image, so every draw is the set.
+    difference = 100 - (200 / 3 + 50) / 2
+    keys = ("mIoU_other", "mIoU_difference", "mIoU_difference_low", "mIoU_difference_high")
+    assert [summary[key] for key in keys] == pytest.approx([100, *[difference] * 3])
+    assert "other is 100.000, +41.667; 95 % of the drawn" in capsys.readouterr().out
+    (other / "a.png").rename(other / "b.png")
+    assert _evaluate(*semantic, "--compare", other) == 2
+    assert "a.png: has no counterpart in" in capsys.readouterr().err
+
+
 def test_runs_are_compared_from_their_folders(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
