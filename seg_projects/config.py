@@ -39,6 +39,8 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #   VALUE_MAP       optional {value in the file: class}; without it values are classes
     #   IGNORE_LABEL    optional value in the file of pixels that do not count (255)
     #   STEMS           optional list: only the files of these names, less the suffix
+    #   SPACING         optional [row, column], the height and width of a pixel in millimetres, the
+    #                   unit of surface distances (pixels, or TEST.SEMANTIC_METRICS's, without it)
     cfg.DATASETS.SEMANTIC = []
     # Data sets of object masks of one class, declared likewise; they need INPUT.MASK_FORMAT
     # "bitmask". Each entry is a dict with
@@ -90,6 +92,8 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.AUXILIARY = []
 
     # build_unet_backbone: channels of the levels, whose maps are down0 (stride 1), down1 (2), ...
+    # BACKBONE.FREEZE_AT, 2 unless a config says 0, stops that many of them from learning, of the
+    # next backbone too; of ResNets, stem and stages.
     cfg.MODEL.UNET = type(cfg)()
     cfg.MODEL.UNET.CHANNELS = [64, 128, 256, 512, 1024]
     cfg.MODEL.UNET.NORM = "BN"

@@ -148,6 +148,18 @@ def test_evaluator_counts_what_is_labelled(cfg: CfgNode, tmp_path: Path) -> None
     assert results["mIoU"] == pytest.approx(62.5)
 
 
+def test_surface_distances_are_in_the_spacing_of_the_data_set(cfg: CfgNode, tmp_path: Path) -> None:
+    cfg.DATASETS.SEMANTIC[0]["SPACING"] = [2, 0.5]
+    declare_semantic_datasets(cfg)
+    evaluator = build_evaluator("maps", tmp_path, semantic_metrics=["surface_distance"])
+    evaluator.reset()
+    scores = torch.zeros(2, 4, 6)
+    scores[1, :, :5] = 1  # two columns too many, of half a millimetre each
+    input_ = SemanticMapper(cfg, is_train=False)(DatasetCatalog.get("maps")[1])
+    evaluator.process([input_], [{"sem_seg": scores}])
+    assert evaluator.evaluate()["sem_seg"]["HD-yes"] == pytest.approx(2 * 0.5)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -156,6 +168,8 @@ def test_evaluator_counts_what_is_labelled(cfg: CfgNode, tmp_path: Path) -> None
         ({"CLASSES": "no"}, "CLASSES is 'no'; it is a list"),
         ({"VALUE_MAP": {"a": 0}}, "all whole numbers"),
         ({"VALUE_MAP": {0: 3}}, "sends 0 to 3"),
+        ({"SPACING": [0.5]}, r"'maps': SPACING is \[0.5\]; it is \[row, column\]"),
+        ({"SPACING": [0.5, 0]}, "both above 0"),
     ],
 )
 def test_wrong_entry_is_refused(cfg: CfgNode, change: dict[str, Any], message: str) -> None:

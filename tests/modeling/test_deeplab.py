@@ -8,9 +8,10 @@ import pytest
 import torch
 from golden import Golden, check_json, weight_rule
 from torch import nn
+from torch.nn import functional as F
 
 from detectron2.config import CfgNode, get_cfg
-from detectron2.layers import ShapeSpec
+from detectron2.layers import ASPP, ShapeSpec
 from seg_projects import add_seg_projects_config
 from seg_projects.errors import UserError
 from seg_projects.modeling.backbones import build_resnet_deeplab_backbone
@@ -21,6 +22,7 @@ from seg_projects.modeling.semantic_heads import (
     DeepLabV3PlusHead,
     PanopticDeepLabSemSegHead,
 )
+from seg_projects.modeling.semantic_heads.deeplab import aspp_on
 
 SHAPES = {
     "res2": ShapeSpec(channels=8, stride=4),
@@ -128,6 +130,39 @@ def test_v3_plus_is_the_recorded_one(case: Golden, separable: bool) -> None:
     losses = head.losses(logits, case.input("target"))
     want = case.json("losses")[f"v3p_{separable}"]
     check_json("losses", {k: v.item() for k, v in losses.items()}, want, 2e-5)
+
+
+@torch.no_grad()
+def test_pooling_over_windows_of_the_crops_is_that_of_detectron2() -> None:
+    ours = _pooled_aspp((32, 48))
+    theirs = ASPP(8, 6, [1, 2, 3], norm="", activation=F.relu, pool_kernel_size=(2, 3)).eval()
+    theirs.load_state_dict(ours.state_dict())
+    for size in ((2, 3), (4, 6), (2, 9)):
+        x = torch.randn(2, 8, *size)
+        assert torch.equal(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("size", [(3, 4), (2, 2), (1, 7), (12, 15)])
+@torch.no_grad()
+def test_maps_that_no_windows_tile_are_pooled_as_well(size: tuple[int, int]) -> None:
+    x = torch.randn(1, 8, *size)
+    assert _pooled_aspp((32, 48))(x).shape == (1, 6, *size)
+    # A window larger than the map sees all of it, as without crops.
+    torch.testing.assert_close(_pooled_aspp((512, 512))(x), _pooled_aspp(None)(x))
+
+
+def _pooled_aspp(train_size: tuple[int, int] | None) -> nn.Module:
+    torch.manual_seed(0)
+    aspp = aspp_on(
+        ShapeSpec(channels=8, stride=16),
+        6,
+        [1, 2, 3],
+        norm="",
+        train_size=train_size,
+        dropout=0.0,
+        separable=False,
+    )
+    return aspp.eval()
 
 
 @pytest.mark.parametrize("separable", [False, True])

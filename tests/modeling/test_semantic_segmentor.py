@@ -22,7 +22,7 @@ def _cfg(**keys: Any) -> CfgNode:
     add_seg_projects_config(cfg)
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.META_ARCHITECTURE = "SegSemanticSegmentor"
-    cfg.MODEL.BACKBONE.NAME = "build_unet_backbone"
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT = "build_unet_backbone", 0
     cfg.MODEL.UNET.CHANNELS = [4, 6, 8]
     head = cfg.MODEL.SEM_SEG_HEAD
     head.NAME, head.NORM, head.NUM_CLASSES = "UNetHead", "BN", 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from seg_projects.data.label_maps import IGNORED, class_table
 from seg_projects.errors import UserError
 
 REQUIRED_KEYS = ("NAME", "IMAGES", "LABELS", "CLASSES")
-OPTIONAL_KEYS = ("VALUE_MAP", "IGNORE_LABEL", "STEMS")
+OPTIONAL_KEYS = ("VALUE_MAP", "IGNORE_LABEL", "STEMS", "SPACING")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -38,6 +39,7 @@ def declare_semantic_datasets(cfg: CfgNode) -> None:
             value_map=entry.get("VALUE_MAP"),
             ignore_label=entry.get("IGNORE_LABEL", IGNORED),
             stems=entry.get("STEMS"),
+            spacing=entry.get("SPACING"),
         )
 
 
@@ -55,6 +57,19 @@ def _check_values(entry: dict[str, Any]) -> None:
             f"{key} {entry['NAME']!r}: VALUE_MAP is {{value in the file: class}} and "
             "IGNORE_LABEL a value in the file, all whole numbers."
         )
+    if "SPACING" in entry and not _is_spacing(entry["SPACING"]):
+        raise UserError(
+            f"{key} {entry['NAME']!r}: SPACING is {entry['SPACING']!r}; it is [row, column], the "
+            "height and width of a pixel in millimetres, both above 0."
+        )
+
+
+def _is_spacing(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(part, int | float) and 0 < part < math.inf for part in value)
+    )
 
 
 def register_semantic(
@@ -66,6 +81,7 @@ def register_semantic(
     value_map: Mapping[int, int] | None = None,
     ignore_label: int = IGNORED,
     stems: Sequence[str | int] | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> None:
     """Registers the data set ``name``.
 
@@ -77,6 +93,7 @@ def register_semantic(
         value_map: value in the file -> class; None where values are classes.
         ignore_label: value in the file of pixels that do not count.
         stems: only these files, by their name less the suffix, in this order; all, sorted, if None.
+        spacing: height and width of a pixel, in millimetres, where surface distances are.
 
     Raises:
         UserError: a folder is missing, a class or value is out of range.
@@ -86,7 +103,7 @@ def register_semantic(
     forget_dataset(name)
     catalog_label_maps(
         name,
-        lambda: load_semantic_records(image_root, label_root, stems),
+        lambda: load_semantic_records(image_root, label_root, stems, spacing),
         classes=classes,
         table=table,
         image_root=image_root,
@@ -130,9 +147,14 @@ def catalog_label_maps(
 
 
 def load_semantic_records(
-    image_root: Path, label_root: Path, stems: Sequence[str | int] | None = None
+    image_root: Path,
+    label_root: Path,
+    stems: Sequence[str | int] | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> list[dict[str, Any]]:
     """Detectron2 records: ``file_name``, ``sem_seg_file_name``, ``image_id``, the size.
+
+    Where it is given, ``spacing``, the height and width of a pixel, is in each of them too.
 
     Raises:
         UserError: there is no image, or an image has no label map.
@@ -145,7 +167,11 @@ def load_semantic_records(
         for folder, files in ((image_root, images), (label_root, labels)):
             if stem not in files:
                 raise UserError(f"{folder} has no file {stem!r} ({', '.join(IMAGE_SUFFIXES)}).")
-    return label_map_records((stem, images[stem], labels[stem]) for stem in wanted)
+    records = label_map_records((stem, images[stem], labels[stem]) for stem in wanted)
+    if spacing is None:
+        return records
+    height, width = map(float, spacing)
+    return [record | {"spacing": (height, width)} for record in records]
 
 
 def label_map_records(files: Iterable[tuple[str, Path, Path]]) -> list[dict[str, Any]]:

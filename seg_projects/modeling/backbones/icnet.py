@@ -66,7 +66,11 @@ def half(x: Tensor) -> Tensor:
 
 @BACKBONE_REGISTRY.register()
 def build_icnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ICNetBackbone:
-    """``MODEL.RESNETS`` in three resolutions; dilations 2 and 4 give the paper's strides."""
+    """``MODEL.RESNETS`` in three resolutions; dilations 2 and 4 give the paper's strides.
+
+    ``MODEL.BACKBONE.FREEZE_AT`` counts the ResNet's stages; the branch ``high``, for which there
+    are no weights of a classifier, always learns.
+    """
     assert input_shape.channels is not None
     resnet = make_dilated_resnet(cfg, input_shape.channels, out_features=["res5"])
     return ICNetBackbone(input_shape.channels, resnet, norm=cfg.MODEL.RESNETS.NORM)

@@ -11,6 +11,7 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from seg_projects.errors import UserError
+from seg_projects.modeling.backbones.freezing import freeze_levels
 from seg_projects.modeling.semantic_heads.base import conv_block
 
 
@@ -21,13 +22,16 @@ class UNetBackbone(Backbone):
     feature map ``down<i>``, of stride 2^i.
     """
 
-    def __init__(self, in_channels: int, *, channels: Sequence[int], norm: str) -> None:
+    def __init__(
+        self, in_channels: int, *, channels: Sequence[int], norm: str, freeze_at: int = 0
+    ) -> None:
         """Builds the levels.
 
         Args:
             in_channels: of the image.
             channels: of each level, the finest first.
             norm: normalisation of the convolutions, as ``get_norm`` takes it; "" for none.
+            freeze_at: how many levels, from the finest on, do not learn.
 
         Raises:
             UserError: there are fewer than two levels.
@@ -41,6 +45,7 @@ class UNetBackbone(Backbone):
         for before, after in zip((in_channels, *channels), channels, strict=False):
             convs = conv_block(before, after, norm=norm), conv_block(after, after, norm=norm)
             self.levels.append(nn.Sequential(*convs))
+        freeze_levels(self.levels, freeze_at)
         # What Backbone.output_shape reads.
         self._out_features = [f"down{level}" for level in range(len(channels))]
         self._out_feature_channels = dict(zip(self._out_features, channels, strict=True))
@@ -59,8 +64,12 @@ class UNetBackbone(Backbone):
 
 @BACKBONE_REGISTRY.register()
 def build_unet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> UNetBackbone:
-    """``MODEL.UNET`` as a backbone."""
+    """``MODEL.UNET`` as a backbone, frozen up to ``MODEL.BACKBONE.FREEZE_AT``."""
     assert input_shape.channels is not None
+    node = cfg.MODEL.UNET
     return UNetBackbone(
-        input_shape.channels, channels=cfg.MODEL.UNET.CHANNELS, norm=cfg.MODEL.UNET.NORM
+        input_shape.channels,
+        channels=node.CHANNELS,
+        norm=node.NORM,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
     )

@@ -16,6 +16,7 @@ from detectron2.config import CfgNode
 from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from seg_projects.errors import UserError
+from seg_projects.modeling.backbones.freezing import freeze_levels
 from seg_projects.modeling.semantic_heads.base import check_norm, conv_block
 
 
@@ -26,13 +27,16 @@ class XceptionUNetBackbone(Backbone):
     2^i, from ``down1`` on.
     """
 
-    def __init__(self, in_channels: int, *, channels: Sequence[int], norm: str) -> None:
+    def __init__(
+        self, in_channels: int, *, channels: Sequence[int], norm: str, freeze_at: int = 0
+    ) -> None:
         """Builds the levels.
 
         Args:
             in_channels: of the image.
             channels: of the first convolution and of each block.
             norm: normalisation of the convolutions, as ``get_norm`` takes it; "" for none.
+            freeze_at: 1 stops the first convolution from learning, 2 the first block too, ...
 
         Raises:
             UserError: there is no block, or ``norm`` does not fit the channels.
@@ -45,6 +49,7 @@ class XceptionUNetBackbone(Backbone):
         stem = conv_block(in_channels, channels[0], norm=norm, stride=2)
         blocks = (SeparableBlock(before, after, norm=norm) for before, after in pairwise(channels))
         self.levels = nn.ModuleList([stem, *blocks])
+        freeze_levels(self.levels, freeze_at)
         # What Backbone.output_shape reads.
         self._out_features = [f"down{level}" for level in range(1, len(channels) + 1)]
         self._out_feature_channels = dict(zip(self._out_features, channels, strict=True))
@@ -92,7 +97,12 @@ def _separable_conv(in_channels: int, out_channels: int, norm: str) -> tuple[nn.
 
 @BACKBONE_REGISTRY.register()
 def build_xception_unet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> XceptionUNetBackbone:
-    """``MODEL.XCEPTION_UNET`` as a backbone."""
+    """``MODEL.XCEPTION_UNET`` as a backbone, frozen up to ``MODEL.BACKBONE.FREEZE_AT``."""
     assert input_shape.channels is not None
     node = cfg.MODEL.XCEPTION_UNET
-    return XceptionUNetBackbone(input_shape.channels, channels=node.CHANNELS, norm=node.NORM)
+    return XceptionUNetBackbone(
+        input_shape.channels,
+        channels=node.CHANNELS,
+        norm=node.NORM,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
+    )

@@ -99,6 +99,24 @@ def pooling_window(train_size: Sequence[int] | None, stride: int) -> tuple[int, 
     return height // stride, width // stride
 
 
+class WindowPooling(nn.Module):
+    """Means over windows of a training image's size, at every place where the window fits.
+
+    In training that is one mean. A map that is smaller than the window, in height or width, is the
+    window, there.
+    """
+
+    def __init__(self, window: tuple[int, int]) -> None:
+        """``window`` is (height, width), in cells."""
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C, H - height + 1, W - width + 1)."""
+        height, width = self.window
+        return F.avg_pool2d(x, (min(height, x.shape[-2]), min(width, x.shape[-1])), stride=1)
+
+
 def aspp_on(
     spec: ShapeSpec,
     channels: int,
@@ -109,19 +127,28 @@ def aspp_on(
     dropout: float,
     separable: bool,
 ) -> ASPP:
-    """ASPP with ReLU on a map of the shape ``spec``; see :class:`DeepLabV3PlusHead`."""
+    """ASPP with ReLU on a map of the shape ``spec``; see :class:`DeepLabV3PlusHead`.
+
+    Detectron2's takes maps alone that whole windows tile, and refuses others at the first image
+    of the test; this one takes any, and gives the same where both do.
+    """
     assert spec.channels is not None, "the map's channels must be known"
     assert spec.stride is not None, "the map's stride must be known"
-    return ASPP(
+    aspp = ASPP(
         spec.channels,
         channels,
         dilations,
         norm=norm,
         activation=F.relu,
-        pool_kernel_size=pooling_window(train_size, spec.stride),
         dropout=dropout,
         use_depthwise_separable_conv=separable,
     )
+    window = pooling_window(train_size, spec.stride)
+    if window is not None:
+        pooled = aspp.convs[-1]
+        assert isinstance(pooled, nn.Sequential), "pooling and a convolution"
+        pooled[0] = WindowPooling(window)
+    return aspp
 
 
 def shapes_of(

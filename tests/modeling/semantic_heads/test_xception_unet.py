@@ -21,6 +21,7 @@ def _cfg(**keys: Any) -> CfgNode:
     cfg = get_cfg()
     add_seg_projects_config(cfg)
     cfg.MODEL.BACKBONE.NAME = "build_xception_unet_backbone"
+    cfg.MODEL.BACKBONE.FREEZE_AT = 0
     cfg.MODEL.XCEPTION_UNET.CHANNELS = [4, 6, 8]
     head = cfg.MODEL.SEM_SEG_HEAD
     head.NAME, head.IN_FEATURES, head.NUM_CLASSES, head.NORM = (
