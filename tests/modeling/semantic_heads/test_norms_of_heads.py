@@ -21,7 +21,7 @@ HEADS = {
     "ICNetHead": [4, 8, 16],
     "SETRNaiveHead": [16],
     "SETRPUPHead": [16],
-    "SETRMLAHead": [16],
+    "SETRMLAHead": [16, 16],
     "SegFPNHead": [4, 8],
     "SegDeepLabV3PlusHead": [4, 8],
     "SegDeepLabV3Head": [8],
@@ -31,7 +31,7 @@ HEADS = {
 def _build(name: str, norm: str) -> nn.Module:
     cfg = get_cfg()
     add_seg_projects_config(cfg)
-    shapes = {f"s{stride}": ShapeSpec(channels=32, stride=stride) for stride in HEADS[name]}
+    shapes = {f"map{i}": ShapeSpec(channels=32, stride=s) for i, s in enumerate(HEADS[name])}
     head = cfg.MODEL.SEM_SEG_HEAD
     head.NAME, head.NORM, head.NUM_CLASSES, head.IN_FEATURES = name, norm, 3, list(shapes)
     head.CONVS_DIM = head.ASPP_CHANNELS = 64
@@ -47,7 +47,7 @@ def _build(name: str, norm: str) -> nn.Module:
 def test_head_learns_with_the_norm(name: str, norm: str) -> None:
     head = _build(name, norm)
     before = {key: value.clone() for key, value in head.named_buffers()}
-    features = {f"s{s}": torch.randn(2, 32, 32 // s, 32 // s) for s in HEADS[name]}
+    features = {f"map{i}": torch.randn(2, 32, 32 // s, 32 // s) for i, s in enumerate(HEADS[name])}
     sum(head(features, torch.randint(0, 3, (2, 32, 32)))[1].values()).backward()
     assert {key for key, p in head.named_parameters() if p.grad is None} == set()
     changed = {key for key, value in head.named_buffers() if not torch.equal(value, before[key])}
