@@ -71,7 +71,7 @@ def test_report_shows_truth_and_prediction(run: Path) -> None:
         (
             "SEM_SEG_HEAD",
             {"IN_FEATURES": ["res2", "res3", "p4", "res5"]},
-            "'p4'; the backbone gives",
+            "IN_FEATURES has 'p4'",
         ),
         ("PANOPTIC_DEEPLAB", {"TOP_K_INSTANCE": 2000}, "label_divisor 1000 is too small"),
     ],
