@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.coco_precision import Task
 from seg_projects.evaluation.image_states import add_comparison, compare
-from seg_projects.evaluation.instance_scores import InstanceEvaluation, evaluate_instances
+from seg_projects.evaluation.instance_scores import evaluate_instances
 from seg_projects.evaluation.instance_truth import with_compressed_mask
 from seg_projects.evaluation.scores import Problems, Scores
 
@@ -28,56 +28,45 @@ def evaluate_instance_files(
     """AP and AR of the results in ``predictions``.
 
     Args:
-        truth: as of :func:`score_instance_files`, and so are those up to ``bootstrap``.
-        predictions: likewise.
-        task: likewise.
-        max_detections: likewise.
-        boundary_share: likewise.
-        bootstrap: likewise.
-        other: other results, with which these are compared on the drawn data sets, or on 1000.
-
-    Raises:
-        UserError: a file is missing or of another format, or results do not fit; they are named.
-    """
-    scores, state = score_instance_files(
-        truth,
-        predictions,
-        task=task,
-        max_detections=max_detections,
-        boundary_share=boundary_share,
-        bootstrap=bootstrap,
-    )
-    if other is not None:
-        second = score_instance_files(truth, other, task=task, max_detections=max_detections)
-        result = compare(state, second.state, bootstrap or 1000)
-        add_comparison(scores, "AP", result, str(other))
-    return scores
-
-
-def score_instance_files(
-    truth: Path,
-    predictions: Path,
-    *,
-    task: str | None = None,
-    max_detections: int = 100,
-    boundary_share: float = 0.0,
-    bootstrap: int = 0,
-) -> InstanceEvaluation:
-    """AP and AR of the results in ``predictions``, and the state for a comparison.
-
-    Args:
         truth: a COCO instances JSON.
         predictions: a COCO result JSON: a list of boxes or masks with scores.
         task: ``"bbox"`` or ``"segm"``; None for masks where the first result has one.
         max_detections: so many per image and category count.
         boundary_share: of masks, boundary AP too; a boundary's reach as a share of the diagonal.
         bootstrap: so many data sets are drawn for ``AP_low`` and ``AP_high``.
+        other: other results, with which these are compared on the drawn data sets, or on 1000.
 
     Raises:
         UserError: a file is missing or of another format, or results do not fit; they are named.
     """
     if max_detections < 1:
         raise UserError(f"max_detections={max_detections}: at least one has to count.")
+    scores, state = evaluate_instances(
+        *_read_instances(truth, predictions, task),
+        max_detections=max_detections,
+        boundary_share=boundary_share,
+        bootstrap=bootstrap,
+    )
+    if other is not None:
+        second = evaluate_instances(
+            *_read_instances(truth, other, task), max_detections=max_detections
+        )
+        result = compare(state, second.state, bootstrap or 1000)
+        add_comparison(scores, "AP", result, str(other))
+    return scores
+
+
+class _Instances(NamedTuple):
+    """What :func:`evaluate_instances` compares."""
+
+    annotations: list[dict[str, Any]]
+    results: list[dict[str, Any]]
+    categories: dict[int, str]
+    task: Task
+    file_names: dict[Any, str]
+
+
+def _read_instances(truth: Path, predictions: Path, task: str | None) -> _Instances:
     content, results = _read(truth), _read(predictions)
     if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= set(content):
         raise UserError(f"{truth} is not a COCO instances file: images, annotations, categories.")
@@ -99,16 +88,8 @@ def score_instance_files(
             [with_compressed_mask(entry, _size(images[entry["image_id"]])) for entry in entries]
             for entries in (results, annotations)
         )
-    return evaluate_instances(
-        annotations,
-        results,
-        categories,
-        cast("Task", task),
-        {i: image.get("file_name", str(i)) for i, image in images.items()},
-        max_detections=max_detections,
-        boundary_share=boundary_share,
-        bootstrap=bootstrap,
-    )
+    file_names = {i: image.get("file_name", str(i)) for i, image in images.items()}
+    return _Instances(annotations, results, categories, cast("Task", task), file_names)
 
 
 def _read(path: Path) -> Any:
