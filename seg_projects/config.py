@@ -127,7 +127,8 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # SegSemanticSegmentor, inference: [height, width] in pixels of a window that slides over the
     # image, [] for the whole image at once; the least share of a window, in [0, 1), that the next
     # one covers too; windows that go through the network at once. TEST.AUG, Detectron2's, chooses
-    # sizes and mirror images to average over.
+    # sizes and mirror images to average over; detectors, GeneralizedRCNN, are then evaluated a
+    # second time, by Detectron2's GeneralizedRCNNWithTTA. Panoptic models have neither.
     cfg.MODEL.SLIDING_WINDOW = type(cfg)()
     cfg.MODEL.SLIDING_WINDOW.SIZE = []
     cfg.MODEL.SLIDING_WINDOW.OVERLAP = 0.25

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Trains, or evaluates with ``--eval-only``, in this process; returns the metrics."""
     from detectron2.checkpoint import DetectionCheckpointer
     from seg_projects.engine import SegTrainer, load_weights, prepare
+    from seg_projects.engine.trainer import augments_detections
 
     cfg = read_config(args)
     prepare(cfg, args)
@@ -56,7 +57,10 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
             checkpointer.resume_or_load("", resume=True)
         else:
             load_weights(cfg, model)
-        return SegTrainer.test(cfg, model)
+        results = SegTrainer.test(cfg, model)
+        if augments_detections(cfg):
+            results |= SegTrainer.test_augmented(cfg, model)
+        return results
     trainer = SegTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     return trainer.train()

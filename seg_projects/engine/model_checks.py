@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Iterator, Mapping
+
+from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
@@ -13,7 +16,11 @@ from detectron2.modeling import (
     ROI_HEADS_REGISTRY,
     SEM_SEG_HEADS_REGISTRY,
 )
+from seg_projects.data.augmentation import listed_sizes
 from seg_projects.errors import UserError
+from seg_projects.modeling.semantic_heads.base import listed_maps
+
+logger = logging.getLogger(__name__)
 
 # What ``get_norm`` takes; "" is none.
 NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
@@ -97,6 +104,27 @@ def check_losses(cfg: CfgNode) -> None:
         )
 
 
+def check_inference(cfg: CfgNode) -> None:
+    """Checks that windows and test-time augmentation are used.
+
+    Raises:
+        UserError: the meta-architecture would pass them over.
+    """
+    architecture = cfg.MODEL.META_ARCHITECTURE
+    whole_image = has_region_heads(cfg) or "Panoptic" in architecture
+    if cfg.MODEL.SLIDING_WINDOW.SIZE and (whole_image or architecture == "SemanticSegmentor"):
+        raise UserError(
+            f"MODEL.SLIDING_WINDOW.SIZE is {list(cfg.MODEL.SLIDING_WINDOW.SIZE)}, but "
+            f"MODEL.META_ARCHITECTURE {architecture} sees whole images: SegSemanticSegmentor has "
+            "windows."
+        )
+    if cfg.TEST.AUG.ENABLED and ("Panoptic" in architecture or architecture == "SemanticSegmentor"):
+        raise UserError(
+            f"TEST.AUG.ENABLED is True, but MODEL.META_ARCHITECTURE {architecture} has no "
+            "augmentation at test time: SegSemanticSegmentor and GeneralizedRCNN have."
+        )
+
+
 def _norms(node: CfgNode, prefix: str) -> Iterator[tuple[str, str]]:
     for key, value in node.items():
         if isinstance(value, CfgNode):
@@ -129,9 +157,8 @@ def check_features(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
         keys["MODEL.ROI_HEADS.IN_FEATURES"] = cfg.MODEL.ROI_HEADS.IN_FEATURES
     if "PanopticDeepLab" in cfg.MODEL.META_ARCHITECTURE:
         keys["MODEL.INS_EMBED_HEAD.IN_FEATURES"] = cfg.MODEL.INS_EMBED_HEAD.IN_FEATURES
-    listed = ", ".join(f"{name} (stride {shape.stride})" for name, shape in shapes.items())
     for key, names in keys.items():
-        _check_each(key, names, shapes, f"the backbone gives {listed}")
+        _check_each(key, names, shapes, f"the backbone gives {listed_maps(shapes)}")
 
 
 def check_sizes(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
@@ -150,6 +177,7 @@ def check_sizes(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
         "INPUT.CROP.SIZE": tuple(node.CROP.SIZE)
         if node.CROP.ENABLED and node.CROP.TYPE == "absolute"
         else (),
+        "INPUT.AUGMENTATIONS": tuple(listed_sizes(cfg)),
         "TEST.AUG.MIN_SIZES": tuple(cfg.TEST.AUG.MIN_SIZES) if cfg.TEST.AUG.ENABLED else (),
     }
     for key, values in sizes.items():
@@ -158,3 +186,42 @@ def check_sizes(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
                 f"{key} has {small[0]} pixels, smaller than {stride}, the stride of the backbone's "
                 f"map {name}: take {stride} or more."
             )
+
+
+def warn_of_random_parts(cfg: CfgNode, model: nn.Module) -> None:
+    """Logs what a backbone without weights will never learn, since it is frozen as drawn."""
+    backbone, freeze_at = model.backbone, cfg.MODEL.BACKBONE.FREEZE_AT
+    if cfg.MODEL.WEIGHTS or not isinstance(backbone, nn.Module):
+        return
+    frozen = [name for name, p in backbone.named_parameters() if not p.requires_grad]
+    if frozen and freeze_at > 0:
+        logger.warning(
+            "MODEL.WEIGHTS is empty and MODEL.BACKBONE.FREEZE_AT is %d: %d of %d parameters of the "
+            "backbone (%s, ...) keep their random values. Set MODEL.BACKBONE.FREEZE_AT to 0, or "
+            "name weights.",
+            freeze_at,
+            len(frozen),
+            len(list(backbone.parameters())),
+            frozen[0],
+        )
+    if norms := _frozen_norms(backbone, learns=not frozen):
+        logger.warning(
+            "MODEL.WEIGHTS is empty, and %d FrozenBN layers (%s, ...) stand behind convolutions "
+            "that learn: without trained statistics they normalise nothing. Set NORM of the "
+            "backbone to BN, SyncBN or GN, or name weights.",
+            len(norms),
+            norms[0],
+        )
+
+
+def _frozen_norms(backbone: nn.Module, *, learns: bool) -> list[str]:
+    """Names of the FrozenBN layers of learning layers; ``learns`` where no layer holds the norm."""
+    found = []
+    for name, module in backbone.named_modules():
+        # timm and torchvision have one of their own.
+        if type(module).__name__.startswith("FrozenBatchNorm"):
+            holder = backbone.get_submodule(name.rpartition(".")[0])
+            own = [p.requires_grad for p in holder.parameters(recurse=False)]
+            if any(own) or (learns and not own):
+                found.append(name)
+    return found

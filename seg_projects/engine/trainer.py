@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultTrainer, HookBase
+from detectron2.engine import DefaultTrainer, HookBase, hooks
 from detectron2.evaluation import DatasetEvaluator
-from detectron2.modeling import build_backbone
+from detectron2.modeling import GeneralizedRCNNWithTTA, build_backbone
 from detectron2.solver import get_default_optimizer_params
 from detectron2.solver.build import maybe_add_gradient_clipping
 from detectron2.utils import comm
@@ -26,9 +26,12 @@ from seg_projects.data.loading import (
 from seg_projects.engine.background_checkpoint import BackgroundCheckpointer
 from seg_projects.engine.model_checks import (
     check_features,
+    check_inference,
     check_losses,
     check_names,
     check_sizes,
+    has_region_heads,
+    warn_of_random_parts,
 )
 from seg_projects.engine.poly_lr import WarmupPolyLR
 from seg_projects.engine.weights import load_weights
@@ -56,7 +59,11 @@ class SegTrainer(DefaultTrainer):
             save_to_disk=comm.is_main_process(),
             trainer=weakref.proxy(self),
         )
-        return super().build_hooks()
+        found = super().build_hooks()
+        if augments_detections(self.cfg):
+            # Once, after the training: each image is looked at many times.
+            found.append(hooks.EvalHook(0, lambda: self.test_augmented(self.cfg, self.model)))
+        return found
 
     def train(self) -> dict[str, Any] | None:  # type: ignore[override]  # as Detectron2's
         """Runs the iterations; when it returns, the last checkpoint stands."""
@@ -68,11 +75,12 @@ class SegTrainer(DefaultTrainer):
         """The model of ``cfg``.
 
         Raises:
-            UserError: a name in ``MODEL`` is not known, losses are passed over, the backbone does
-                not give a feature map, or images are smaller than its stride.
+            UserError: a name in ``MODEL`` is not known, losses or windows are passed over, the
+                backbone does not give a feature map, or images are smaller than its stride.
         """
         check_names(cfg)
         check_losses(cfg)
+        check_inference(cfg)
         try:
             model = super().build_model(cfg)
         except (KeyError, AssertionError):
@@ -83,6 +91,7 @@ class SegTrainer(DefaultTrainer):
         # Some heads leave out a map that they do not find.
         check_features(cfg, shapes)
         check_sizes(cfg, shapes)
+        warn_of_random_parts(cfg, model)
         return model
 
     @classmethod
@@ -101,14 +110,7 @@ class SegTrainer(DefaultTrainer):
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        return build_evaluator(
-            dataset_name,
-            Path(cfg.OUTPUT_DIR) / "inference" / dataset_name,
-            semantic_metrics=cfg.TEST.SEMANTIC_METRICS,
-            # COCO's limit of 100, or all that the model may find where that is more.
-            max_detections=max(100, cfg.TEST.DETECTIONS_PER_IMAGE),
-            boundary_share=cfg.TEST.BOUNDARY_SHARE,
-        )
+        return _evaluator(cfg, dataset_name, "inference")
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -161,3 +163,33 @@ class SegTrainer(DefaultTrainer):
         if comm.is_main_process() and results:
             write_json(Path(cfg.OUTPUT_DIR) / "evaluation.json", results)
         return results
+
+    @classmethod
+    def test_augmented(cls, cfg: CfgNode, model: nn.Module) -> dict[str, Any]:
+        """Evaluates a detector with ``TEST.AUG``'s sizes and mirror images; tasks end in ``_TTA``.
+
+        ``evaluation_tta.json`` keeps the figures.
+        """
+        evaluators = [_evaluator(cfg, name, "inference_tta") for name in cfg.DATASETS.TEST]
+        results = super().test(cfg, GeneralizedRCNNWithTTA(cfg, model), evaluators)
+        renamed = {f"{task}_TTA": figures for task, figures in results.items()}
+        if comm.is_main_process() and renamed:
+            write_json(Path(cfg.OUTPUT_DIR) / "evaluation_tta.json", renamed)
+        return renamed
+
+
+def augments_detections(cfg: CfgNode) -> bool:
+    """Whether ``TEST.AUG`` is for a detector, which Detectron2 wraps for it."""
+    return cfg.TEST.AUG.ENABLED and has_region_heads(cfg)
+
+
+def _evaluator(cfg: CfgNode, dataset_name: str, folder: str) -> DatasetEvaluator:
+    """The evaluators of a data set, which write to ``folder`` in ``OUTPUT_DIR``."""
+    return build_evaluator(
+        dataset_name,
+        Path(cfg.OUTPUT_DIR) / folder / dataset_name,
+        semantic_metrics=cfg.TEST.SEMANTIC_METRICS,
+        # COCO's limit of 100, or all that the model may find where that is more.
+        max_detections=max(100, cfg.TEST.DETECTIONS_PER_IMAGE),
+        boundary_share=cfg.TEST.BOUNDARY_SHARE,
+    )

@@ -24,9 +24,14 @@ def window_offsets(length: int, window: int, *, overlap: float) -> list[int]:
     if not 0 <= overlap < 1:
         raise ValueError(f"overlap={overlap} is outside [0, 1); 0.25 is usual.")
     rest = max(0, length - window)
-    step = max(1, int(window * (1 - overlap)))
-    gaps = max(1, math.ceil(rest / step))
+    gaps = max(1, math.ceil(rest / max(1, largest_step(window, overlap))))
     return sorted({round(i * rest / gaps) for i in range(gaps + 1)})
+
+
+def largest_step(window: int, overlap: float) -> int:
+    """By how many pixels a window may move so that the share ``overlap`` stays covered; 0: none."""
+    # The sum may be off by a rounding: 10 pixels overlap by 0.9 at a step of 1.
+    return math.floor(window * (1 - overlap) + 1e-6)
 
 
 def sliding_window_scores(

@@ -59,7 +59,7 @@ FPN = "overfit/panoptic_fpn_coco"
         (
             "overfit/panoptic_deeplab_coco",
             {"MODEL.INS_EMBED_HEAD.IN_FEATURES": ["res2", "res3", "res9"]},
-            r"INS_EMBED_HEAD.IN_FEATURES has 'res9'; the backbone gives \['res2'",
+            r"INS_EMBED_HEAD.IN_FEATURES has 'res9'; the backbone gives res2 \(stride 4\), res3",
         ),
         (
             "voc/fcn",

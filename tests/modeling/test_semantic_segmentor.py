@@ -181,7 +181,7 @@ def test_auxiliary_maps_change_nothing_in_inference() -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ([["res9", 1.0]], "AUXILIARY has 'res9'; the backbone gives down0, down1, down2"),
+        ([["res9", 1.0]], r"AUXILIARY has 'res9'; the backbone gives down0 \(stride 1\), down1"),
         (["down1"], "AUXILIARY has 'down1': an entry is"),
         ([["down1", 0]], "weight of down1 is 0"),
         ([["down1", 1], ["down1", 2]], "'down1' more than once"),

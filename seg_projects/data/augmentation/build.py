@@ -141,6 +141,25 @@ def build_augmentations(
     return steps + [_build(name, options, given) for name, options in entries]
 
 
+def listed_sizes(cfg: CfgNode) -> list[int]:
+    """The sides, in pixels, that entries of ``INPUT.AUGMENTATIONS`` give to training images."""
+    sizes: list[Any] = []
+    for name, options in (_parse_entry(entry) for entry in cfg.INPUT.AUGMENTATIONS):
+        if name == "large_scale_jitter" or (
+            name == "crop" and options.get("type", "absolute").startswith("absolute")
+        ):
+            sizes.append(options.get("size", ()))
+        elif name == "resize":
+            sizes.append(options.get("short_side", ()))
+    # What is no list of numbers is refused where the augmentation is built.
+    return [
+        side
+        for given in sizes
+        for side in (given if isinstance(given, list | tuple) else [given])
+        if isinstance(side, int)
+    ]
+
+
 def has_copy_paste(cfg: CfgNode) -> bool:
     """Whether the training pastes objects of other images."""
     return any(_parse_entry(entry)[0] == "copy_paste" for entry in cfg.INPUT.AUGMENTATIONS)

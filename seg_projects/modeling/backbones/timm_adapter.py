@@ -18,6 +18,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from seg_projects.errors import UserError
 from seg_projects.modeling.backbones.timm_norms import freeze_until, replace_batch_norms
+from seg_projects.modeling.semantic_heads.base import listed_maps
 
 # How a transformer is told to take images of any size; the first that the model knows.
 ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
@@ -184,9 +185,9 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     node = cfg.MODEL.FPN
     for name in node.IN_FEATURES:
         if name not in given:
-            listed = ", ".join(f"{n} (stride {s.stride})" for n, s in given.items())
             raise UserError(
-                f"MODEL.FPN.IN_FEATURES has {name!r}; {cfg.MODEL.TIMM.NAME} gives {listed}."
+                f"MODEL.FPN.IN_FEATURES has {name!r}; {cfg.MODEL.TIMM.NAME} gives "
+                f"{listed_maps(given)}."
             )
     return FPN(
         bottom_up=bottom_up,

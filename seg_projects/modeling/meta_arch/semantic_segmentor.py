@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from detectron2.structures import ImageList
 from seg_projects.errors import UserError
 from seg_projects.modeling.semantic_heads import AuxiliaryClassifiers, SemanticHead
 from seg_projects.postprocessing import augmented_scores, sliding_window_scores, upsampled_labels
+from seg_projects.postprocessing.sliding_windows import largest_step
 
 
 @META_ARCH_REGISTRY.register()
@@ -183,5 +185,11 @@ def _check_window(window: Sequence[int], overlap: float, batch_size: int, *, coa
         )
     if not 0 <= overlap < 1:
         raise UserError(f"{key}.OVERLAP is {overlap}; it is a share of the window in [0, 1).")
+    if largest_step(min(window), overlap) < 1:
+        raise UserError(
+            f"{key}.OVERLAP {overlap} of a window of {min(window)} pixels, {key}.SIZE "
+            f"{list(window)}, leaves no pixel for its next step: take an overlap of at most "
+            f"{math.floor(1000 * (1 - 1 / min(window))) / 1000}."
+        )
     if batch_size < 1:
         raise UserError(f"{key}.BATCH_SIZE is {batch_size}; one window at a time is the least.")

@@ -15,7 +15,7 @@ from detectron2.layers import Conv2d, ShapeSpec
 from seg_projects.errors import UserError
 from seg_projects.modeling.losses import parse_losses, weighted_losses
 
-from .base import crop_to, upsample
+from .base import crop_to, listed_maps, upsample
 
 KEY = "MODEL.SEM_SEG_HEAD.AUXILIARY"
 
@@ -88,7 +88,7 @@ def parse_auxiliary(
             raise UserError(f"{KEY} has {entry!r}: an entry is [name of a map, weight].")
         name, weight = entry
         if name not in input_shape:
-            raise UserError(f"{KEY} has {name!r}; the backbone gives {', '.join(input_shape)}.")
+            raise UserError(f"{KEY} has {name!r}; the backbone gives {listed_maps(input_shape)}.")
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
             raise UserError(f"{KEY}: the weight of {name} is {weight!r}; it has to be positive.")
         if name in found:

@@ -112,7 +112,7 @@ def order_features(names: Sequence[str], input_shape: Mapping[str, ShapeSpec]) -
         UserError: there is none, the backbone does not give one, two have the same stride.
     """
     key = "MODEL.SEM_SEG_HEAD.IN_FEATURES"
-    given = ", ".join(f"{name} (stride {s.stride})" for name, s in input_shape.items())
+    given = listed_maps(input_shape)
     if not names:
         raise UserError(f"{key} is empty; the backbone gives {given}.")
     for name in names:
@@ -127,6 +127,11 @@ def order_features(names: Sequence[str], input_shape: Mapping[str, ShapeSpec]) -
                 f"stride {input_shape[coarser].stride}; each has to be a multiple of the finer one."
             )
     return ordered
+
+
+def listed_maps(input_shape: Mapping[str, ShapeSpec]) -> str:
+    """The maps that a backbone gives with their strides, for messages."""
+    return ", ".join(f"{name} (stride {shape.stride})" for name, shape in input_shape.items())
 
 
 def crop_to(x: Tensor, reference: Tensor) -> Tensor:

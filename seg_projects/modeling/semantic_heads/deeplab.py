@@ -18,7 +18,7 @@ from detectron2.layers import ASPP, Conv2d, DepthwiseSeparableConv2d, ShapeSpec,
 from seg_projects.errors import UserError
 from seg_projects.modeling.losses.hard_pixels import DeepLabCE
 
-from .base import upsample
+from .base import listed_maps, upsample
 
 Norm = str | Callable[[int], nn.Module]
 Output = tuple[Tensor | None, dict[str, Tensor]]
@@ -156,7 +156,7 @@ def shapes_of(
 ) -> dict[str, ShapeSpec]:
     """Those of ``names``, by rising stride; raises UserError where the backbone lacks one."""
     if missing := [name for name in names if name not in input_shape]:
-        raise UserError(f"{key} has {missing[0]!r}; the backbone gives {sorted(input_shape)}.")
+        raise UserError(f"{key} has {missing[0]!r}; the backbone gives {listed_maps(input_shape)}.")
     chosen = {name: input_shape[name] for name in names}
     return dict(sorted(chosen.items(), key=lambda item: item[1].stride or 0))
 
