@@ -72,6 +72,10 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
 
     # "SGD" (Detectron2's), "ADAM" or "ADAMW"; all use SOLVER's learning rate and weight decay.
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # With SOLVER.AMP.ENABLED, Detectron2's key: "float16" (CUDA; the loss is scaled), "bfloat16"
+    # (CUDA, or a CPU with AVX512_BF16, AMX or ARM's BF16), or "auto", float16 with CUDA and
+    # bfloat16 on a CPU.
+    cfg.SOLVER.AMP.PRECISION = "auto"
 
     # Transfer to other classes: True lets a training start from MODEL.WEIGHTS of another class
     # count; the layers that classify begin anew and are named, all others are loaded.

@@ -24,6 +24,7 @@ from seg_projects.data.loading import (
     train_mapper_class,
 )
 from seg_projects.engine.background_checkpoint import BackgroundCheckpointer
+from seg_projects.engine.mixed_precision import BFloat16Trainer, trains_in_bfloat16
 from seg_projects.engine.model_checks import (
     check_features,
     check_inference,
@@ -42,6 +43,19 @@ from seg_projects.files import write_json
 
 class SegTrainer(DefaultTrainer):
     """Trains and evaluates what the config names, panoptic data sets of ours included."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        """Builds what the config names.
+
+        Raises:
+            UserError: the device cannot train as ``SOLVER.AMP`` says, and what ``build_model``
+                and its like raise.
+        """
+        in_bfloat16 = trains_in_bfloat16(cfg)
+        super().__init__(cfg)
+        if in_bfloat16:
+            # Detectron2's trainer of mixed precision knows float16 on CUDA alone.
+            self._trainer = BFloat16Trainer(self.model, self.data_loader, self.optimizer)
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Goes on from the last checkpoint, or loads ``MODEL.WEIGHTS`` of any known naming."""

@@ -126,16 +126,21 @@ def _deformed(
 ) -> Tensor:
     from torchvision.ops import deform_conv2d
 
-    x = deform_conv2d(
-        x,
-        offset,
-        layer.weight,
-        bias,
-        stride=layer.stride,
-        padding=layer.padding,
-        dilation=layer.dilation,
-        mask=mask,
-    )
+    dtype, device = x.dtype, x.device.type
+    if torch.is_autocast_enabled(device):
+        # Half precision would shift the taps, and on a CPU torchvision has no kernel for it.
+        x, offset, mask = x.float(), offset.float(), None if mask is None else mask.float()
+    with torch.autocast(device, enabled=False):
+        x = deform_conv2d(
+            x,
+            offset,
+            layer.weight,
+            bias,
+            stride=layer.stride,
+            padding=layer.padding,
+            dilation=layer.dilation,
+            mask=mask,
+        ).to(dtype)
     if layer.norm is not None:
         x = layer.norm(x)
     return x if layer.activation is None else layer.activation(x)

@@ -144,6 +144,17 @@ def test_norm_and_activation_follow_a_deformable_convolution() -> None:
     assert (conv(torch.rand(2, 2, 3, 3), torch.zeros(2, 2, 3, 3)) >= 0).all()
 
 
+def test_a_deformable_convolution_keeps_its_precision_under_autocast() -> None:
+    conv, x = ModulatedDeformConv(2, 3, 3, padding=1), torch.randn(1, 2, 5, 5).bfloat16()
+    offset, mask = torch.randn(1, 18, 5, 5).bfloat16(), torch.rand(1, 9, 5, 5).bfloat16()
+    expected = conv(x.float(), offset.float(), mask.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = conv(x.requires_grad_(), offset, mask)
+    assert torch.equal(out, expected.bfloat16())
+    out.sum().backward()
+    assert x.grad is not None
+
+
 def test_a_deformable_convolution_takes_an_empty_batch() -> None:
     y = DeformConv(4, 6, 3, padding=1)(torch.zeros(0, 4, 6, 6), torch.zeros(0, 18, 6, 6))
     assert y.shape == (0, 6, 6, 6)

@@ -111,8 +111,9 @@ def weighted_losses(
     """
     # float32: half precision is too coarse for a mean over all pixels.
     logits = logits.float()
-    return {
-        f"loss_sem_seg_{loss.name}": loss.weight
-        * LOSSES[loss.name](logits, target, ignore_value=ignore_value, **loss.options)
-        for loss in losses
-    }
+    with torch.autocast(logits.device.type, enabled=False):
+        return {
+            f"loss_sem_seg_{loss.name}": loss.weight
+            * LOSSES[loss.name](logits, target, ignore_value=ignore_value, **loss.options)
+            for loss in losses
+        }
