@@ -38,7 +38,8 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #   CLASSES         list of the names of classes 0 to K - 1
     #   VALUE_MAP       optional {value in the file: class}; without it values are classes
     #   IGNORE_LABEL    optional value in the file of pixels that do not count (255)
-    #   STEMS           optional list: only the files of these names, less the suffix
+    #   STEMS           optional list: only the files of these names, less the suffix; or a text
+    #                   file of them, a line each
     #   SPACING         optional [row, column], the height and width of a pixel in millimetres, the
     #                   unit of surface distances (pixels, or TEST.SEMANTIC_METRICS's, without it)
     cfg.DATASETS.SEMANTIC = []

@@ -1,10 +1,12 @@
 #!/usr/bin/env python
 r"""Converts annotations to COCO panoptic, COCO instances, label maps or two-channel PNG files.
 
+python tools/convert.py labelme photos --to instances --output my_data \
+    --held-out 0.2 --config-out my.yaml
 python tools/convert.py labelme photos/ --output my_data --name train \
     --things car person --stuff road sky --ignore __ignore__
 
-writes my_data/train/ (the images), my_data/train.json and my_data/train_masks/.
+The second writes my_data/train/ (the images), my_data/train.json and my_data/train_masks/.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ TOOLS = (
 )
 FORMATS = ("panoptic", "instances", "label-maps", "two-channels")
 OVERLAPS = ("later-on-top", "earlier-on-top", "smaller-on-top")
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -33,13 +36,18 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("source", type=Path, help="its file or folder")
     add("--to", choices=FORMATS, default="panoptic", help="what is written")
     add("--output", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    add("--name", default="train", help="of this part: DIR/NAME/, DIR/NAME.json")
-    choice = parser.add_argument_group("classes", '"*" stands for all labels not listed elsewhere')
+    add("--name", help="of this part: DIR/NAME/, DIR/NAME.json; train, or all with --held-out")
+    choice = parser.add_argument_group(
+        "classes",
+        '"*" stands for all labels not listed elsewhere. Where none is named, all are things of '
+        "--to instances, all are stuff of --to label-maps.",
+    )
     add = choice.add_argument
     add("--things", nargs="+", default=[], metavar="LABEL", help="countable objects")
     add("--stuff", nargs="+", default=[], metavar="LABEL", help="regions: one segment per image")
     add("--ignore", nargs="+", default=[], metavar="LABEL", help="their pixels become void")
-    add("--categories", type=Path, metavar="JSON", help="ids and names as in this COCO file")
+    known = "ids and names as in this COCO file; names, a line each, of label maps"
+    add("--categories", type=Path, metavar="FILE", help=known)
     rules = parser.add_argument_group("rules of the panoptic format")
     add = rules.add_argument
     add("--overlap", choices=OVERLAPS, default="later-on-top", help="which object is seen")
@@ -52,52 +60,34 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--default-label", metavar="LABEL", help="of objects that carry none")
     add("--names", type=Path, metavar="FILE", help="class names: a line each, or JSON")
     add("--strict", action="store_true", help="exit with 1 if anything was left out")
+    training = parser.add_argument_group("training")
+    add = training.add_argument
+    share = "list this share of the images, 0.2 say, in val, the others in train"
+    add("--held-out", type=float, metavar="SHARE", help=share)
+    add("--config-out", type=Path, metavar="YAML", help="write a config that trains with the set")
+    base = "the config that it starts from; default: a small model, without weights"
+    add("--config-base", type=Path, metavar="YAML", help=base)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Converts; returns the exit status: 1 for notes under --strict, 2 for a user's mistake."""
     args = parse_arguments(argv)
-    from seg_projects.data import conversion
+    from seg_projects.data.conversion import ConversionLog
+    from seg_projects.data.conversion.command import convert, describe_training
     from seg_projects.errors import UserError
 
-    log = conversion.ConversionLog()
-    options = conversion.ReaderOptions(
-        images=args.images,
-        class_attribute=args.class_attribute,
-        default_label=args.default_label,
-        instances=args.instances,
-        names=args.names or (args.categories if args.tool == "two-channels" else None),
-    )
-    output = conversion.OutputFolder(args.output, args.name)
+    log = ConversionLog()
     try:
-        if not args.source.exists():
-            raise UserError(f"{args.source} does not exist.")
-        listed = args.categories or (args.source if args.tool.startswith("coco-") else None)
-        choice = conversion.CategoryChoice(
-            things=args.things,
-            stuff=args.stuff,
-            ignored=args.ignore,
-            known=conversion.known_categories(listed) if listed else (),
-        )
-        images = conversion.READERS[args.tool](args.source, options, log)
-        if args.to == "instances":
-            written = conversion.write_coco_instances(images, choice, output, log)
-        else:
-            write = {
-                "panoptic": conversion.write_coco_panoptic,
-                "label-maps": conversion.write_label_maps,
-                "two-channels": conversion.write_two_channels,
-            }[args.to]
-            written = write(
-                images, choice, output, log, overlap=args.overlap, unlabelled=args.unlabelled
-            )
+        written = convert(args, log)
+        following = describe_training(args, CONFIGS)
     except UserError as error:
         print(log.table(), file=sys.stderr)
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(log.table() or "Nothing was left out.")
     print(f"Written: {written}")
+    print(following, end="")
     return int(args.strict and bool(log.entries))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -60,6 +60,22 @@ class CategoryChoice:
                 return role
         self.unknown[label] += 1
         return None
+
+    def spelled_out(self, labels: Iterable[str]) -> CategoryChoice:
+        """The same choice with those of ``labels`` that ``"*"`` stands for, in their order."""
+        listed = {*self.things, *self.stuff, *self.ignored, *(r["name"] for r in self.known)}
+        others = [label for label in dict.fromkeys(labels) if label not in listed]
+
+        def spell(chosen: Sequence[str]) -> list[str]:
+            named = [label for label in chosen if label != ALL_OTHERS]
+            return named + (others if ALL_OTHERS in chosen else [])
+
+        return CategoryChoice(
+            things=spell(self.things),
+            stuff=spell(self.stuff),
+            ignored=spell(self.ignored),
+            known=self.known,
+        )
 
     def require_stuff(self, unlabelled: str | None) -> None:
         """Raises if the class of pixels without an object is given and no stuff.

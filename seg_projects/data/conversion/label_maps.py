@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Container, Iterable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -29,6 +31,8 @@ def write_label_maps(
     """Writes 8-bit maps into ``output.masks``; returns the file of the class names.
 
     Class k is the k-th category from 0 on, 255 is void. Crowds have the class of their category.
+    Images of subfolders come into one folder, as data sets of label maps have it; their names less
+    the suffix, which are unique, are listed in ``output.stems_file``.
 
     Raises:
         UserError: the classes are not named one by one, there are more than 255, or as for
@@ -42,14 +46,27 @@ def write_label_maps(
         raise UserError(f"{len(names)} classes do not fit into 8 bits beside void, {VOID}.")
     values = {name: value for value, name in enumerate(names)}
     records: list[Record] = []
+    stems: dict[str, None] = {}
     for image in images:
-        records.append(output.add_image(image, len(records) + 1))
+        stem = _free_stem(image.file_name, stems)
+        stems[stem] = None
+        named = replace(image, file_name=stem + PurePosixPath(image.file_name).suffix)
+        records.append(output.add_image(named, len(records) + 1))
         ids, segments = paint_segments(image, choice, overlap=overlap, unlabelled=unlabelled)
         table = [VOID, *(values[segment["category_id"]] for segment in segments)]
         labels = np.array(table, dtype=np.uint8)[ids]
-        write_png(output.masks / output.mask_name(image.file_name), labels)
+        write_png(output.masks / f"{stem}.png", labels)
     output.require_images(records)
     choice.raise_for_unknown()
-    path = output.root / f"{output.name}_classes.txt"
-    write_atomically(path, "".join(f"{name}\n" for name in names).encode())
-    return path
+    write_atomically(output.stems_file, "".join(f"{stem}\n" for stem in stems).encode())
+    write_atomically(output.classes_file, "".join(f"{name}\n" for name in names).encode())
+    return output.classes_file
+
+
+def _free_stem(file_name: str, taken: Container[str]) -> str:
+    """The name without folders' separators and suffix; numbered where it is ``taken``."""
+    path = PurePosixPath(file_name)
+    stem = "_".join(path.with_suffix("").parts)
+    if stem not in taken:
+        return stem
+    return next(name for n in count(2) if (name := f"{stem}_{n}") not in taken)

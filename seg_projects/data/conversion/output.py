@@ -26,6 +26,16 @@ class OutputFolder:
         return self.root / f"{self.name}.json"
 
     @property
+    def stems_file(self) -> Path:
+        """The names of the images without suffix, a line each, beside label maps."""
+        return self.root / f"{self.name}.txt"
+
+    @property
+    def classes_file(self) -> Path:
+        """The names of the classes, a line each, beside label maps."""
+        return self.root / f"{self.name}_classes.txt"
+
+    @property
     def images(self) -> Path:
         """Folder of the images."""
         return self.root / self.name

@@ -14,7 +14,7 @@ from seg_projects.data.conversion.annotated import (
 from seg_projects.data.conversion.coco_instances import read_coco_instances
 from seg_projects.data.conversion.coco_panoptic import read_coco_panoptic
 from seg_projects.data.conversion.cvat import read_cvat
-from seg_projects.data.conversion.image_files import read_json
+from seg_projects.data.conversion.image_files import read_json, read_names
 from seg_projects.data.conversion.labelbox import read_labelbox
 from seg_projects.data.conversion.labelme import read_labelme
 from seg_projects.data.conversion.mask_folders import (
@@ -55,9 +55,14 @@ READERS: dict[str, Reader] = {
 def known_categories(file: Path) -> list[Record]:
     """``id``, ``name``, ``isthing`` and other fields of a COCO file's categories, or their list.
 
+    The names in a text file, a line each, are stuff with the ids from 1 on.
+
     Raises:
         UserError: the file lists none.
     """
+    if file.suffix == ".txt":
+        names = read_names(file).values()
+        return [{"id": i, "name": name, "isthing": 0} for i, name in enumerate(names, start=1)]
     content = read_json(file)
     try:
         listed = content if isinstance(content, list) else content["categories"]

@@ -38,15 +38,15 @@ def declare_semantic_datasets(cfg: CfgNode) -> None:
             classes=[str(name) for name in entry["CLASSES"]],
             value_map=entry.get("VALUE_MAP"),
             ignore_label=entry.get("IGNORE_LABEL", IGNORED),
-            stems=entry.get("STEMS"),
+            stems=_stems(root, entry),
             spacing=entry.get("SPACING"),
         )
 
 
 def _check_values(entry: dict[str, Any]) -> None:
     key = "DATASETS.SEMANTIC"
-    for name in ("CLASSES", "STEMS"):
-        if not isinstance(entry.get(name, []), list):
+    for name, kinds in (("CLASSES", list), ("STEMS", list | str)):
+        if not isinstance(entry.get(name, []), kinds):
             raise UserError(f"{key} {entry['NAME']!r}: {name} is {entry[name]!r}; it is a list.")
     pairs = entry.get("VALUE_MAP", {})
     whole = isinstance(pairs, dict) and all(
@@ -62,6 +62,19 @@ def _check_values(entry: dict[str, Any]) -> None:
             f"{key} {entry['NAME']!r}: SPACING is {entry['SPACING']!r}; it is [row, column], the "
             "height and width of a pixel in millimetres, both above 0."
         )
+
+
+def _stems(root: Path, entry: Mapping[str, Any]) -> list[str | int] | None:
+    """The names in the config, or in the text file that it names, a line each."""
+    listed = entry.get("STEMS")
+    if not isinstance(listed, str):
+        return listed
+    require_present(entry["NAME"], paths=[root / listed])
+    try:
+        lines = (root / listed).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{root / listed} cannot be read as a list of names: {error}.") from error
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _is_spacing(value: Any) -> bool:

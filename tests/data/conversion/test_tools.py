@@ -294,9 +294,13 @@ def test_label_maps_name_the_class_of_each_pixel(
     assert (output / "train_classes.txt").read_text() == "cat\nsky\n"
 
 
-def test_label_maps_need_every_class_by_name(
-    tmp_path: Path, convert: Convert, capsys: pytest.CaptureFixture[str]
+def test_label_maps_have_all_labels_in_alphabetical_order(
+    tmp_path: Path, output: Path, convert: Convert
 ) -> None:
-    folder = _labelme(tmp_path, [_shape("cat", SQUARE)])
-    convert("labelme", folder, "--to", "label-maps", "--things", "*", status=2)
-    assert "every class by name" in capsys.readouterr().err
+    folder = _labelme(tmp_path, [_shape("sky", SQUARE), _shape("cat", SQUARE)])
+    options = ("--things", "*", "--stuff", "rest", "--unlabelled", "rest")
+    convert("labelme", folder, "--to", "label-maps", *options)
+    assert (output / "train_classes.txt").read_text().split() == ["cat", "sky", "rest"]
+    # "sky" lies below "cat", which was drawn later.
+    labels = np.asarray(Image.open(output / "train_masks" / "a.png"))
+    assert np.bincount(labels.ravel()).tolist() == [16, 0, 104]
