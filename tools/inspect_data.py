@@ -3,6 +3,7 @@
 
 python tools/inspect_data.py my_data/train.json --against my_data/val.json
 python tools/inspect_data.py my_data/images --labels my_data/labels --num-classes 3
+python tools/inspect_data.py my_data/nuclei --tool mask-folders
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("json", type=Path, help="the annotation file; with --labels, the folder of the images")
+    add("--tool", metavar="TOOL", help="it is what tools/convert.py calls so: mask-folders, ...")
     add("--labels", type=Path, metavar="DIR", help="label maps, of the images' names")
     add("--ignore-label", type=int, default=255, help="of label maps: value that does not count")
     add("--images", type=Path, metavar="DIR", help="default: the folder of the JSON's name")
@@ -31,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--divisor", type=int, default=1000, help="panoptic label divisor")
     add("--against", type=Path, metavar="JSON", help="another split that must share no image")
     add("--against-images", type=Path, metavar="DIR", help="its images, if not in its own folder")
+    add("--mirrored", action="store_true", help="mirror images are near-duplicates, too")
     add("--workers", type=int, default=os.cpu_count() or 1, help="threads")
     add("--examples", type=int, default=3, help="shown of each kind")
     add("--html", type=Path, metavar="FILE", help="write a page: findings, samples, statistics")
@@ -57,15 +60,18 @@ def inspect(args: argparse.Namespace) -> int:
         return _inspect_label_maps(args)
     from seg_projects.data import doctor
 
-    content = doctor.read_annotations(args.json)
+    if args.tool is None:
+        content, before = doctor.read_annotations(args.json), list[doctor.Finding]()
+    else:
+        content, before = _read_tool(args)
     images = args.images or args.json.with_suffix("")
     masks = args.masks or args.json.with_name(f"{args.json.stem}_masks")
     other = None
     if args.against is not None:
         folder = args.against_images or args.against.with_suffix("")
         other = (doctor.read_annotations(args.against), folder)
-    colors: dict[str, tuple[float, ...]] = {}
-    findings = doctor.inspect_data(
+    facts = doctor.ImageFacts()
+    findings = before + doctor.inspect_data(
         content,
         images,
         masks,
@@ -73,9 +79,10 @@ def inspect(args: argparse.Namespace) -> int:
         divisor=args.divisor,
         other=other,
         workers=args.workers,
-        colors=colors,
+        mirror=args.mirrored,
+        facts=facts,
     )
-    statistics = doctor.data_statistics(content, colors)
+    statistics = doctor.data_statistics(content, facts.colors)
     print("\n".join([_summary(content), *statistics.lines()]))
     print(doctor.findings_table(findings, examples=args.examples) or "No defects found.")
     if args.html is not None:
@@ -102,10 +109,24 @@ def _inspect_label_maps(args: argparse.Namespace) -> int:
             raise UserError(f"{path} is no folder.")
     table = class_table(args.num_classes, value_map=None, ignore_label=args.ignore_label)
     records = load_semantic_records(args.json, args.labels)
-    findings = doctor.inspect_label_maps(records, table, workers=args.workers)
+    findings = doctor.inspect_label_maps(records, table, workers=args.workers, mirror=args.mirrored)
     print(f"{len(records)} images")
     print(doctor.findings_table(findings, examples=args.examples) or "No defects found.")
     return int(doctor.has_errors(findings))
+
+
+def _read_tool(args: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
+    """What a conversion would make of the files of an annotation tool, and what it would lack."""
+    from seg_projects.data.conversion import READERS, ReaderOptions
+    from seg_projects.data.doctor import read_converted
+    from seg_projects.errors import UserError
+
+    if args.tool not in READERS:
+        raise UserError(f"--tool {args.tool!r} is unknown; known are {', '.join(READERS)}.")
+    if not args.json.exists():
+        raise UserError(f"{args.json} does not exist.")
+    options = ReaderOptions(images=args.images, default_label="object")
+    return read_converted(args.tool, args.json, options)
 
 
 def _write_corrected(path: Path, content: dict[str, Any], masks: Path) -> None:

@@ -1,5 +1,7 @@
 """From a data set's files to the model's input dicts."""
 
+from detectron2.config import CfgNode
+
 from .datasets.builtin import builtin_root, register_builtin
 from .datasets.instance_masks import (
     declare_instance_masks,
@@ -19,6 +21,7 @@ __all__ = [
     "PanopticDeepLabMapper",
     "PanopticMapper",
     "SemanticMapper",
+    "declare_all",
     "declare_instance_datasets",
     "declare_instance_masks",
     "declare_panoptic_datasets",
@@ -30,5 +33,14 @@ __all__ = [
     "register_panoptic",
     "register_semantic",
 ]
+
+
+def declare_all(cfg: CfgNode) -> None:
+    """Registers every data set that ``cfg`` declares, of whichever kind."""
+    declare_panoptic_datasets(cfg)
+    declare_semantic_datasets(cfg)
+    declare_instance_masks(cfg)
+    declare_instance_datasets(cfg)
+
 
 register_builtin(builtin_root())

@@ -58,7 +58,7 @@ def _pixels(image: Image.Image, content: bytes, image_format: str) -> np.ndarray
         raise ValueError("its values are floats, whose range is not known; save 8 or 16 bits")
     whole = content.endswith(_END_OF_JPEG)  # OpenCV would fill up the rest of a truncated file
     if image_format == "BGR" and image.format == "JPEG" and image.mode == "RGB" and whole:
-        return _upright(_decode_jpeg(content), image)
+        return upright(_decode_jpeg(content), image)
     return convert_PIL_to_numpy(ImageOps.exif_transpose(image), image_format)
 
 
@@ -73,8 +73,8 @@ def _decode_jpeg(content: bytes) -> np.ndarray:
     return pixels
 
 
-def _upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    """``pixels`` of ``image`` turned as its orientation (EXIF tag 0x0112) says."""
+def upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    """(H, W, ...) ``pixels`` of ``image`` turned as its orientation (EXIF tag 0x0112) says."""
     orientation = image.getexif().get(0x0112, 1)
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)

@@ -10,11 +10,7 @@ import numpy as np
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from seg_projects.data import (
-    declare_instance_datasets,
-    declare_panoptic_datasets,
-    declare_semantic_datasets,
-)
+from seg_projects.data import declare_all
 from seg_projects.data.categories import OutputCategories, output_categories
 from seg_projects.engine.instance_prediction import (
     PAINTED_SCORE,
@@ -27,7 +23,7 @@ from seg_projects.engine.semantic_prediction import SemanticPredictor
 from seg_projects.errors import UserError
 from seg_projects.evaluation.confusion import class_counts, confusion_matrix, mean_scores
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
-from seg_projects.evaluation.instance_truth import InstanceGroundTruth
+from seg_projects.evaluation.instance_truth import InstanceTruth, instance_truth
 from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
 from seg_projects.evaluation.panoptic_quality import panoptic_counts, panoptic_quality
 from seg_projects.visualization import (
@@ -40,11 +36,11 @@ from seg_projects.visualization import (
     semantic_sample,
 )
 
-Truth = PanopticGroundTruth | LabelMapGroundTruth | InstanceGroundTruth
-TRUTHS: dict[str, type[Truth]] = {
+Truth = PanopticGroundTruth | LabelMapGroundTruth | InstanceTruth
+TRUTHS: dict[str, Callable[[str], Truth]] = {
     "panoptic": PanopticGroundTruth,
     "label_maps": LabelMapGroundTruth,
-    "instances": InstanceGroundTruth,
+    "instances": instance_truth,
 }
 
 
@@ -114,7 +110,7 @@ def _semantic_sampler(
 
 
 def _instance_sampler(
-    predict: InstancePredictor, truth: InstanceGroundTruth, known: OutputCategories
+    predict: InstancePredictor, truth: InstanceTruth, known: OutputCategories
 ) -> Callable[[dict[str, Any], np.ndarray], Sample]:
     from pycocotools import mask as coco_mask
 
@@ -150,14 +146,12 @@ def ground_truth(cfg: CfgNode) -> Truth:
     Raises:
         UserError: there is none, or it is of a kind that a report does not show.
     """
-    declare_panoptic_datasets(cfg)
-    declare_semantic_datasets(cfg)
-    declare_instance_datasets(cfg)
+    declare_all(cfg)
     names = list(cfg.DATASETS.TEST)
     kind = MetadataCatalog.get(names[0]).get("evaluator_type") if names else None
     if kind not in TRUTHS or names[0] not in DatasetCatalog.list():
         raise UserError(
             f"DATASETS.TEST is {names}; the report shows the first one, which the config declares "
-            "under DATASETS.PANOPTIC, SEMANTIC or INSTANCES."
+            "under DATASETS.PANOPTIC, SEMANTIC, INSTANCES or INSTANCE_MASKS."
         )
     return TRUTHS[kind](names[0])

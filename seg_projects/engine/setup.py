@@ -22,12 +22,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 from seg_projects.config import add_seg_projects_config
-from seg_projects.data import (
-    declare_instance_datasets,
-    declare_instance_masks,
-    declare_panoptic_datasets,
-    declare_semantic_datasets,
-)
+from seg_projects.data import declare_all
 from seg_projects.data.categories import output_categories
 from seg_projects.data.doctor.quick import require_sound
 from seg_projects.deeplab_config import check_joint_classes, needs_joint_classes
@@ -219,10 +214,7 @@ def declare_datasets(cfg: CfgNode, *, eval_only: bool = False) -> None:
     Raises:
         UserError: a data set is missing or not registered, or class counts disagree.
     """
-    declare_panoptic_datasets(cfg)
-    declare_semantic_datasets(cfg)
-    declare_instance_masks(cfg)
-    declare_instance_datasets(cfg)
+    declare_all(cfg)
     _check_datasets(cfg, eval_only=eval_only)
 
 

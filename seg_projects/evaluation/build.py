@@ -19,7 +19,7 @@ from seg_projects.evaluation.cityscapes_evaluators import (
     CityscapesSemanticEvaluator,
 )
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
-from seg_projects.evaluation.instance_truth import InstanceGroundTruth
+from seg_projects.evaluation.instance_truth import instance_truth
 from seg_projects.evaluation.instances import InstanceEvaluator
 from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
 from seg_projects.evaluation.panoptic import PanopticEvaluator
@@ -60,7 +60,7 @@ def build_evaluator(
         return SemanticEvaluator(LabelMapGroundTruth(dataset_name), metrics, output_dir)
     if kind == "instances":
         return InstanceEvaluator(
-            InstanceGroundTruth(dataset_name),
+            instance_truth(dataset_name),
             output_dir,
             max_detections=max_detections,
             boundary_share=boundary_share,

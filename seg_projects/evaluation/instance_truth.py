@@ -1,4 +1,4 @@
-"""The ground truth of a data set in the COCO instances format, by image."""
+"""The ground truth of a data set of instances, by image: of a COCO file, or of records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from seg_projects.data.categories import output_categories
 from seg_projects.data.datasets.instances import read_instances_json
 from seg_projects.errors import UserError
 
@@ -37,6 +39,54 @@ class InstanceGroundTruth:
             raise UserError(f"Image {image_id} is not in {self.metadata.instances_json}.")
         size = self._sizes[image_id]
         return [with_compressed_mask(row, size) for row in self._annotations[image_id]]
+
+
+class RecordGroundTruth:
+    """The annotations that a data set's records carry, where there is no file of them.
+
+    Category ids are those of :func:`output_categories`.
+    """
+
+    def __init__(self, dataset_name: str) -> None:
+        """Loads the records of ``dataset_name``."""
+        self._records = {r["image_id"]: r for r in DatasetCatalog.get(dataset_name)}
+        self.metadata = MetadataCatalog.get(dataset_name)
+        self.thing_ids = output_categories(self.metadata).thing_ids
+        self.names = list(self.metadata.thing_classes)
+        self._category_ids = {label: category for category, label in self.thing_ids.items()}
+
+    def file_name(self, image_id: int | str) -> str:
+        """The image's file."""
+        return str(self._records[image_id]["file_name"])
+
+    def instance_annotations(self, image_id: int | str) -> list[dict[str, Any]]:
+        """COCO annotations of one image, masks as compressed RLE; they have no ``id``."""
+        from pycocotools import mask as coco_mask
+
+        record = self._records[image_id]
+        rows = []
+        for annotation in record["annotations"]:
+            row = {
+                "image_id": image_id,
+                "category_id": self._category_ids[annotation["category_id"]],
+                "iscrowd": annotation.get("iscrowd", 0),
+                "bbox": BoxMode.convert(
+                    annotation["bbox"], annotation["bbox_mode"], BoxMode.XYWH_ABS
+                ),
+                "segmentation": annotation["segmentation"],
+            }
+            row = with_compressed_mask(row, (record["height"], record["width"]))
+            rows.append(row | {"area": float(coco_mask.area(row["segmentation"]))})
+        return rows
+
+
+InstanceTruth = InstanceGroundTruth | RecordGroundTruth
+
+
+def instance_truth(dataset_name: str) -> InstanceTruth:
+    """The truth of a data set of instances: its COCO file, or its records where it has none."""
+    has_file = MetadataCatalog.get(dataset_name).get("instances_json") is not None
+    return (InstanceGroundTruth if has_file else RecordGroundTruth)(dataset_name)
 
 
 def with_compressed_mask(entry: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:

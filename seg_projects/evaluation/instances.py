@@ -8,12 +8,13 @@ from typing import Any
 
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
+from seg_projects.data.categories import output_categories
 from seg_projects.evaluation.coco_precision import Task
 from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.image_states import write_states
 from seg_projects.evaluation.instance_scores import evaluate_instances
-from seg_projects.evaluation.instance_truth import InstanceGroundTruth
+from seg_projects.evaluation.instance_truth import InstanceTruth
 from seg_projects.evaluation.scores import write_scores_json
 from seg_projects.evaluation.tables import log_table
 
@@ -31,7 +32,7 @@ class InstanceEvaluator(DatasetEvaluator):
 
     def __init__(
         self,
-        truth: PanopticGroundTruth | InstanceGroundTruth,
+        truth: PanopticGroundTruth | InstanceTruth,
         output_dir: str | Path | None = None,
         *,
         max_detections: int = 100,
@@ -53,7 +54,7 @@ class InstanceEvaluator(DatasetEvaluator):
         self.boundary_share = boundary_share
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.max_detections = max_detections
-        thing_ids = truth.metadata.thing_dataset_id_to_contiguous_id
+        thing_ids = output_categories(truth.metadata).thing_ids
         self.category_ids = {label: c for c, label in thing_ids.items()}
         self.reset()
 

@@ -26,8 +26,12 @@ def displayed_size(source: Path | bytes) -> tuple[int, int]:
     """
     with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
         width, height = image.size
-        turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
-    return (width, height) if turned else (height, width)
+        return (width, height) if is_turned(image) else (height, width)
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether an image is shown turned by 90 degrees, as its EXIF orientation says."""
+    return image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
 
 
 def checked_size(

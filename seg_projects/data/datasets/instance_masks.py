@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -17,6 +19,9 @@ from seg_projects.data.datasets.declared import (
     require_present,
 )
 from seg_projects.errors import UserError
+
+if TYPE_CHECKING:
+    from seg_projects.data.conversion import ConversionLog
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +69,16 @@ Layout = Literal["mask-folders", "instance-maps"]
 def _register(name: str, layout: Layout, source: Path, images: Path | None, label: str) -> None:
     require_present(name, folders=filter(None, (source, images)))
     forget_dataset(name)
+    read_masks.cache_clear()
     DatasetCatalog.register(name, lambda: load_instance_records(layout, source, images, label))
     MetadataCatalog.get(name).set(
         image_root=str(images or source),
-        evaluator_type="coco",
+        mask_root=str(source),
+        mask_layout=layout,
+        evaluator_type="instances",
         thing_classes=[label],
         thing_colors=[list(spread_color(0))],
+        thing_dataset_id_to_contiguous_id={1: 0},
     )
 
 
@@ -83,6 +92,25 @@ def load_instance_records(
     Raises:
         UserError: nothing can be used.
     """
+    records, log = read_masks(layout, source, images, label)
+    if log.entries:
+        logger.warning("%s:\n%s", source, log.table())
+    if not records:
+        raise UserError(f"{source}: no image could be used. {log.table(examples=1)}")
+    return copy.deepcopy(records)
+
+
+class MaskRecords(NamedTuple):
+    """What a folder of masks holds."""
+
+    records: list[dict[str, Any]]
+    log: ConversionLog
+    """What was left out, and why."""
+
+
+@lru_cache(maxsize=8)
+def read_masks(layout: Layout, source: Path, images: Path | None, label: str) -> MaskRecords:
+    """Every mask read once, for training, evaluation and checks alike: do not change the result."""
     # Imported here: the readers are for those alone who load such a set.
     from seg_projects.data.conversion import READERS, ConversionLog, ReaderOptions
     from seg_projects.data.conversion.coco_instances import shape_record
@@ -103,8 +131,4 @@ def load_instance_records(
         }
         for image in READERS[layout](source, options, log)
     ]
-    if log.entries:
-        logger.warning("%s:\n%s", source, log.table())
-    if not records:
-        raise UserError(f"{source}: no image could be used. {log.table(examples=1)}")
-    return records
+    return MaskRecords(records, log)

@@ -67,16 +67,18 @@ def register_instances(
     if absent := [image_id for image_id in image_ids or () if image_id not in known]:
         raise UserError(f"Data set {name!r}: {instances_json} has no image {absent[0]!r}.")
     forget_dataset(name)
+    wanted = None if image_ids is None else set(image_ids)
 
     def load() -> list[dict[str, Any]]:
         records = load_coco_json(str(instances_json), str(image_root), name)
-        return [r for r in records if image_ids is None or r["image_id"] in image_ids]
+        return [r for r in records if wanted is None or r["image_id"] in wanted]
 
     DatasetCatalog.register(name, load)
     # Not as `json_file`: Detectron2's functions that ask for it do not know `image_ids`.
     MetadataCatalog.get(name).set(
         image_root=str(image_root),
         instances_json=str(instances_json),
+        image_ids=wanted,
         evaluator_type="instances",
         thing_classes=[category["name"] for category in categories],
         thing_dataset_id_to_contiguous_id={c["id"]: i for i, c in enumerate(categories)},

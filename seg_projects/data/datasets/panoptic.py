@@ -90,6 +90,7 @@ def register_panoptic(
         panoptic_root=panoptic_root,
         instances_json=instances_json,
     )
+    MetadataCatalog.get(name).set(image_ids=None if image_ids is None else set(image_ids))
 
 
 def catalog_panoptic(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tabulate import tabulate
@@ -28,6 +29,8 @@ KINDS: dict[str, Severity] = {
     "size before EXIF rotation": "error",
     "duplicate image": "warning",
     "image in two splits": "error",
+    "near-duplicate image": "warning",
+    "near-duplicate in two splits": "warning",
     "malformed annotation": "error",
     "duplicate annotation id": "error",
     "annotation without image": "error",
@@ -65,6 +68,7 @@ KINDS: dict[str, Severity] = {
     "label map of another size": "error",
     "label value without class": "error",
     "gap in label values": "warning",
+    "left out by the reader": "error",
 }
 
 
@@ -78,6 +82,8 @@ class Finding(NamedTuple):
     """File name of the image that shows it, if there is one."""
     shape: Record | None = None
     """What to draw there: a ``bbox`` and perhaps a ``segmentation``, as in COCO."""
+    beside: Path | None = None
+    """Another image, with which it is to be compared."""
 
     @property
     def severity(self) -> Severity:

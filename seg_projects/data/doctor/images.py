@@ -6,14 +6,16 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from seg_projects.data.conversion.image_files import displayed_size
+from seg_projects.data.conversion.image_files import is_turned
 from seg_projects.data.doctor.findings import Finding, Record
+from seg_projects.data.doctor.near_duplicates import fingerprint
 
 
 def repeated(values: Iterable[Any]) -> list[Any]:
@@ -87,20 +89,26 @@ class CheckedFile(NamedTuple):
     """Of its content, where it could be read."""
     color: tuple[float, ...] | None = None
     """Mean red, green and blue, in [0, 255], where it could be decoded."""
+    fingerprint: bytes | None = None
+    """Of the picture, see :mod:`near_duplicates`; None where it is nearly of one colour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What was seen of the images of a data set, all by file name or giving one."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    """By digest of the content; the first one of each."""
+    colors: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """Mean red, green, blue, in [0, 255]."""
+    fingerprints: dict[str, bytes] = field(default_factory=dict)
+    """Of the first one of each content."""
 
 
 def check_image_files(
-    images: Sequence[Record],
-    folder: Path,
-    digests: dict[str, str],
-    *,
-    workers: int,
-    colors: dict[str, tuple[float, ...]] | None = None,
+    images: Sequence[Record], folder: Path, facts: ImageFacts, *, workers: int
 ) -> Iterator[Finding]:
-    """Each file decoded once, beside each other in ``workers`` threads.
-
-    ``digests`` takes the file name by digest of the content, ``colors`` the mean colour by name.
-    """
+    """Each file decoded once, beside each other in ``workers`` threads; fills ``facts``."""
 
     def check(record: Record) -> CheckedFile:
         return check_image_file(folder / record["file_name"], record)
@@ -109,11 +117,16 @@ def check_image_files(
     for record, checked in zip(sound, in_threads(check, sound, workers), strict=True):
         name = record["file_name"]
         yield from (finding._replace(image=name) for finding in checked.findings)
-        if colors is not None and checked.color is not None:
-            colors[name] = checked.color
-        if checked.digest is not None and digests.setdefault(checked.digest, name) != name:
-            text = f"the same content as {digests[checked.digest]}"
-            yield Finding("duplicate image", name, text, image=name)
+        if checked.color is not None:
+            facts.colors[name] = checked.color
+        if checked.digest is None:
+            continue
+        first = facts.names.setdefault(checked.digest, name)
+        if first != name:
+            text = f"the same content as {first}"
+            yield Finding("duplicate image", name, text, image=name, beside=folder / first)
+        elif checked.fingerprint is not None:
+            facts.fingerprints[name] = checked.fingerprint
 
 
 def in_threads(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[Any]:
@@ -131,18 +144,18 @@ def check_image_file(path: Path, record: Record) -> CheckedFile:
         return CheckedFile([Finding("missing image", name, f"{path} does not exist")])
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
-        size = displayed_size(content)
-    except (UnidentifiedImageError, OSError) as error:
-        return CheckedFile([Finding("unreadable image", name, str(error))])
-    findings = check_size(record, size, lambda: _stored_size(content))
-    color = None
-    try:
         with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            color = _mean_color(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        findings.append(Finding("truncated image", name, str(error)))
-    return CheckedFile(findings, digest, color)
+            height, width = image.height, image.width
+            size = (width, height) if is_turned(image) else (height, width)
+            findings = check_size(record, size, lambda: (height, width))
+            try:
+                image.load()
+                return CheckedFile(findings, digest, _mean_color(image), fingerprint(image))
+            except (OSError, SyntaxError, ValueError) as error:
+                findings.append(Finding("truncated image", name, str(error)))
+                return CheckedFile(findings, digest)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return CheckedFile([Finding("unreadable image", name, str(error))], digest)
 
 
 def check_size(
@@ -167,14 +180,17 @@ def _mean_color(image: Image.Image) -> tuple[float, ...]:
     return tuple(np.asarray(small.convert("RGB")).reshape(-1, 3).mean(axis=0).tolist())
 
 
-def _stored_size(content: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(content)) as image:
-        return image.height, image.width
+def check_splits(
+    names: Mapping[str, str], others: Mapping[str, str], folder: Path
+) -> Iterator[Finding]:
+    """Images whose content occurs in another split, too.
 
-
-def check_splits(digests: Mapping[str, str], others: Mapping[str, str]) -> Iterator[Finding]:
-    """Images whose content occurs in another split, too."""
-    for digest, name in digests.items():
-        if digest in others:
-            text = f"the same content as {others[digest]} of the other split"
-            yield Finding("image in two splits", name, text, image=name)
+    Args:
+        names: file name by digest.
+        others: those of the other split.
+        folder: of its files.
+    """
+    for digest, name in names.items():
+        if other := others.get(digest):
+            text = f"the same content as {other} of the other split"
+            yield Finding("image in two splits", name, text, image=name, beside=folder / other)

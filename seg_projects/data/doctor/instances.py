@@ -121,22 +121,36 @@ def _check_polygons(
     polygons: Sequence[Any], size: tuple[int, int], where: str
 ) -> Iterator[Finding]:
     for polygon in polygons:
-        sound = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
-        if not sound or not all(isinstance(v, int | float) and math.isfinite(v) for v in polygon):
+        points = _points(polygon)
+        if points is None:
             yield Finding("degenerate polygon", where, f"{str(polygon)[:60]}: x, y of 3 points")
             continue
-        points = np.array(polygon).reshape(-1, 2)
         if not polygon_area(points):
             yield Finding("degenerate polygon", where, f"{str(polygon)[:60]} has no area")
-        beyond = max(float(-points.min()), float((points - (size[1], size[0])).max()))
+        (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+        beyond = max(-left, -top, right - size[1], bottom - size[0])
         if beyond > BOX_TOLERANCE:
             yield Finding("polygon outside image", where, f"by {beyond:g} pixels")
+
+
+def _points(polygon: Any) -> np.ndarray | None:
+    """(P, 2) float64 of a list x, y, x, y, ... of three points or more; None of anything else."""
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        return None
+    try:
+        values = np.array(polygon)
+    except ValueError:  # lists in it
+        return None
+    if values.ndim != 1 or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        return None
+    return values.astype(np.float64).reshape(-1, 2)
 
 
 def polygon_area(points: np.ndarray) -> float:
     """The area inside the (P, 2) ``points``, by the shoelace formula."""
     x, y = (points - points[0]).T
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
+    # The first point is the origin: its products with the last one vanish.
+    return float(abs(np.dot(x[:-1], y[1:]) - np.dot(y[:-1], x[1:]))) / 2
 
 
 def _check_runs(segmentation: Record, size: tuple[int, int], where: str) -> Iterator[Finding]:
@@ -189,7 +203,9 @@ def _outline(segmentation: Any) -> float:
     """Length of the polygons in pixels; 0 for run lengths, whose area is exact."""
     if not isinstance(segmentation, list):
         return 0.0
-    return sum(
-        float(np.hypot(*(points - np.roll(points, 1, axis=0)).T).sum())
-        for points in (np.array(polygon).reshape(-1, 2) for polygon in segmentation)
-    )
+    length = 0.0
+    for polygon in segmentation:
+        points = np.array(polygon).reshape(-1, 2)
+        steps = np.diff(points, axis=0, append=points[:1])
+        length += float(np.hypot(steps[:, 0], steps[:, 1]).sum())
+    return length

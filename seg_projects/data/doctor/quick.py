@@ -1,23 +1,26 @@
 """The doctor's quick part, for the start of a training: what is written, and which files exist.
 
-Every record of the annotation file is looked at, every image has to exist, and of some of the files
-the size is compared; nothing but a few label maps is decoded.
+Every record of the annotation file is looked at that the data set uses, every image has to exist,
+and of some of the files the size is compared; nothing but a few label maps, and the masks of a data
+set that has no other truth, is decoded.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image
 
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from seg_projects.data.conversion.image_files import displayed_size, read_json
+from seg_projects.data.datasets.instance_masks import read_masks
 from seg_projects.data.datasets.panoptic import read_panoptic_json
+from seg_projects.data.doctor.conversion import left_out
 from seg_projects.data.doctor.findings import Finding, Record, has_errors
 from seg_projects.data.doctor.images import (
     check_categories,
@@ -65,6 +68,9 @@ def tool_command(metadata: Metadata) -> str:
         return f"python tools/inspect_data.py {path} {images} {masks}"
     if path := metadata.get("json_file") or metadata.get("instances_json"):
         return f"python tools/inspect_data.py {path} {images}"
+    if layout := metadata.get("mask_layout"):
+        command = f"python tools/inspect_data.py {metadata.mask_root} --tool {layout}"
+        return command if layout == "mask-folders" else f"{command} {images}"
     labels, classes = metadata.get("sem_seg_root"), len(metadata.get("stuff_classes", ()))
     folder = metadata.get("image_root")
     return f"python tools/inspect_data.py {folder} --labels {labels} --num-classes {classes}"
@@ -80,8 +86,10 @@ def quick_findings(name: str) -> list[Finding]:
     if kind == "panoptic":
         return _check_panoptic(name, metadata)
     if kind in ("instances", "coco"):
+        if metadata.get("mask_layout"):
+            return _check_masks(metadata)
         path = metadata.get("instances_json") or metadata.get("json_file")
-        return _check_instances(Path(path), Path(metadata.image_root)) if path else []
+        return _check_instances(Path(path), metadata) if path else []
     if kind == "label_maps":
         return _check_label_maps(DatasetCatalog.get(name), metadata)
     return []
@@ -91,7 +99,7 @@ def _check_panoptic(name: str, metadata: Metadata) -> list[Finding]:
     path = Path(metadata.panoptic_json)
     if not path.is_file():
         DatasetCatalog.get(name)  # says how the file is made
-    content = read_panoptic_json(path)
+    content = used_part(read_panoptic_json(path), metadata.get("image_ids"))
     findings = [
         *check_categories(content["categories"], panoptic=True, num_classes=None),
         *check_image_records(content["images"]),
@@ -111,10 +119,34 @@ def _check_panoptic(name: str, metadata: Metadata) -> list[Finding]:
     ]
 
 
-def _check_instances(path: Path, folder: Path) -> list[Finding]:
+def used_part(content: Record, image_ids: Container[Any] | None) -> Record:
+    """The images of ``image_ids`` and what annotates them; all where it is None."""
+    if image_ids is None:
+        return content
+    return content | {
+        "images": [i for i in content["images"] if i.get("id") in image_ids],
+        "annotations": [a for a in content["annotations"] if a.get("image_id") in image_ids],
+    }
+
+
+def _check_masks(metadata: Metadata) -> list[Finding]:
+    """What the reader of the masks had to leave out; the training would miss it."""
+    folder = Path(metadata.image_root)
+    maps = metadata.mask_layout == "instance-maps"
+    read = read_masks(
+        metadata.mask_layout,
+        Path(metadata.mask_root),
+        folder if maps else None,
+        metadata.thing_classes[0],
+    )
+    return left_out(read.log)
+
+
+def _check_instances(path: Path, metadata: Metadata) -> list[Finding]:
+    folder = Path(metadata.image_root)
     if not path.is_file() or not folder.is_dir():
         return []  # its loader names what is missing
-    content = read_json(path)
+    content = used_part(read_json(path), metadata.get("image_ids"))
     findings = [
         *check_categories(content["categories"], panoptic=False, num_classes=None),
         *check_image_records(content["images"]),

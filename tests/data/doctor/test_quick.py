@@ -12,7 +12,12 @@ import pytest
 from conftest import WritePanoptic
 from converted_sets import save_image
 
-from seg_projects.data import register_instances, register_panoptic, register_semantic
+from seg_projects.data import (
+    register_instance_maps,
+    register_instances,
+    register_panoptic,
+    register_semantic,
+)
 from seg_projects.data.conversion.coco_panoptic import write_png
 from seg_projects.data.doctor.quick import quick_findings, require_sound, spread
 from seg_projects.errors import UserError
@@ -142,6 +147,71 @@ def test_real_sets_pass(shared_data: Path) -> None:
         value_map={0: 0, 255: 1},
     )
     assert quick_findings(NAME) == []
+
+
+UNUSED_DEFECTS: list[Callable[[dict[str, Any]], object]] = [
+    lambda c: c["images"][1].update(height=0),
+    lambda c: c["images"][1].update(file_name="absent.png"),
+    lambda c: c["annotations"][1]["segments_info"][0].update(category_id=99),
+    lambda c: c["annotations"].append(c["annotations"][1]),
+    lambda c: c["annotations"].pop(),
+]
+
+
+@pytest.mark.parametrize("change", UNUSED_DEFECTS)
+def test_images_that_are_not_used_are_not_judged(
+    panoptic: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    _edit(panoptic, change)
+    for image_id, sound in ((0, True), (1, False)):
+        register_panoptic(
+            NAME,
+            image_root=panoptic.parent / "images",
+            panoptic_json=panoptic,
+            panoptic_root=panoptic.parent / "masks",
+            image_ids=[image_id],
+        )
+        if sound:
+            require_sound(NAME)
+        else:
+            with pytest.raises(UserError):
+                require_sound(NAME)
+
+
+def test_instances_of_images_that_are_not_used_are_not_judged(tmp_path: Path) -> None:
+    save_image(tmp_path / "images" / "a.png", 12, 10)
+    shape = {"category_id": 1, "area": 8, "segmentation": [[2, 2, 6, 2, 6, 6]]}
+    content = {
+        "images": [
+            {"id": i, "file_name": f"{name}.png", "height": 10, "width": 12}
+            for i, name in enumerate(("a", "absent"))
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 0, "bbox": [2, 2, 4, 4], **shape},
+            {"id": 2, "image_id": 1, "bbox": [2, 2, 0, 4], **shape},
+        ],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    path = tmp_path / "set.json"
+    path.write_text(json.dumps(content))
+    places = {"image_root": tmp_path / "images", "instances_json": path}
+    register_instances(NAME, **places, image_ids=[0])
+    assert quick_findings(NAME) == []
+    register_instances(NAME, **places, image_ids=[0, 1])
+    assert {f.kind for f in quick_findings(NAME)} == {"malformed box", "missing image"}
+
+
+def test_masks_that_cannot_be_used_stop_a_training(tmp_path: Path) -> None:
+    save_image(tmp_path / "images" / "a.png", 3, 2)
+    write_png(tmp_path / "masks" / "a.png", np.array([[0, 1, 2]] * 2, np.uint8))
+    folders = {"images": tmp_path / "images", "label": "cell"}
+    register_instance_maps(NAME, tmp_path / "masks", **folders)
+    assert quick_findings(NAME) == []
+    write_png(tmp_path / "masks" / "b.png", np.array([[0, 1]], np.uint8))
+    register_instance_maps(NAME, tmp_path / "masks", **folders)
+    command = rf"inspect_data\.py {tmp_path}/masks --tool instance-maps --images {tmp_path}/images"
+    with pytest.raises(UserError, match=rf"left out by the reader \(1\).*b\.png.*{command}"):
+        require_sound(NAME)
 
 
 def test_sets_of_other_kinds_are_left_to_their_loaders() -> None:

@@ -1,0 +1,68 @@
+"""Annotations of other tools, as the doctor sees them: what a conversion would make of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from seg_projects.data.conversion import READERS, ConversionLog, ReaderOptions
+from seg_projects.data.conversion.coco_instances import shape_record
+from seg_projects.data.doctor.findings import Finding, Record
+from seg_projects.errors import UserError
+
+
+def left_out(log: ConversionLog) -> list[Finding]:
+    """A finding for each note of a reader."""
+    return [
+        Finding("left out by the reader", kind, text)
+        for kind, texts in log.entries.items()
+        for text in texts
+    ]
+
+
+def read_converted(tool: str, source: Path, options: ReaderOptions) -> tuple[Record, list[Finding]]:
+    """A COCO instances file of ``source``, which no file holds, and what was left out of it.
+
+    Categories are the labels in the order of their names. Images have absolute names.
+
+    Args:
+        tool: one of ``READERS``.
+        source: its file or folder.
+        options: what the files do not say.
+
+    Raises:
+        UserError: nothing can be used, or an annotation file embeds its image.
+    """
+    log = ConversionLog()
+    images: list[Record] = []
+    annotations: list[Record] = []
+    for image in READERS[tool](source, options, log):
+        if not isinstance(image.source, Path):
+            raise UserError(
+                f"{image.file_name} is embedded in its annotations: run tools/convert.py first."
+            )
+        record = {
+            "id": len(images) + 1,
+            "file_name": str(image.source.resolve()),
+            "height": image.height,
+            "width": image.width,
+        }
+        images.append(record)
+        for item in image.objects:
+            if item.mask.area:
+                shape = shape_record(item, image.size)
+            else:
+                log.note("object without pixels", f"{image.file_name}: {item.label!r}")
+                continue
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": record["id"], "category_id": item.label}
+                | shape
+            )
+    if not images:
+        raise UserError(f"{source}: no image could be used. {log.table(examples=1)}")
+    labels = sorted({annotation["category_id"] for annotation in annotations})
+    ids = {label: number for number, label in enumerate(labels, start=1)}
+    for annotation in annotations:
+        annotation["category_id"] = ids[annotation["category_id"]]
+    categories = [{"id": number, "name": label} for label, number in ids.items()]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    return content, left_out(log)
