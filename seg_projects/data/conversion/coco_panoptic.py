@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -60,30 +61,56 @@ def write_coco_panoptic(
         UserError: a label has no role, ``unlabelled`` is no stuff, or no image was converted.
     """
     choice.require_stuff(unlabelled)
-    image_records: list[Record] = []
-    annotations: list[Record] = []
-    for image in images:
-        image_records.append(output.add_image(image, len(image_records) + 1))
-        ids, segments = paint_segments(image, choice, overlap=overlap, unlabelled=unlabelled)
-        _note_hidden(image, segments, log)
-        segments = [segment for segment in segments if segment["area"]]
-        mask_name = output.mask_name(image.file_name)
-        write_png(output.masks / mask_name, rgb_from_ids(ids))
-        annotations.append(
-            {
-                "image_id": image_records[-1]["id"],
-                "file_name": mask_name,
-                "segments_info": segments,
-            }
-        )
-    output.require_images(image_records)
+    rules = PaintRules(choice, overlap, unlabelled)
+    written = [
+        write_panoptic_image(image, number, rules, output, log)
+        for number, image in enumerate(images, start=1)
+    ]
+    return write_panoptic_json(written, choice, output)
+
+
+class PaintRules(NamedTuple):
+    """How objects become segments, see :func:`write_coco_panoptic`."""
+
+    choice: CategoryChoice
+    overlap: str = "later-on-top"
+    unlabelled: str | None = None
+
+
+def write_panoptic_image(
+    image: AnnotatedImage, number: int, rules: PaintRules, output: OutputFolder, log: ConversionLog
+) -> tuple[Record, Record]:
+    """Copies ``image``, writes its PNG file; returns its records, with labels for category ids."""
+    record = output.add_image(image, number)
+    choice, overlap, unlabelled = rules
+    ids, segments = paint_segments(image, choice, overlap=overlap, unlabelled=unlabelled)
+    _note_hidden(image, segments, log)
+    segments = [segment for segment in segments if segment["area"]]
+    mask_name = output.mask_name(image.file_name)
+    write_png(output.masks / mask_name, rgb_from_ids(ids))
+    return record, {"image_id": record["id"], "file_name": mask_name, "segments_info": segments}
+
+
+def write_panoptic_json(
+    written: Sequence[tuple[Record, Record]], choice: CategoryChoice, output: OutputFolder
+) -> Path:
+    """Writes the records of :func:`write_panoptic_image`; returns the JSON.
+
+    Raises:
+        UserError: a label has no role, or there is no image.
+    """
+    output.require_images([record for record, _ in written])
     choice.raise_for_unknown()
     categories = choice.records()
     category_ids = {record["name"]: record["id"] for record in categories}
-    for annotation in annotations:
+    for _, annotation in written:
         for segment in annotation["segments_info"]:
             segment["category_id"] = category_ids[segment["category_id"]]
-    content = {"images": image_records, "annotations": annotations, "categories": categories}
+    content = {
+        "images": [record for record, _ in written],
+        "annotations": [annotation for _, annotation in written],
+        "categories": categories,
+    }
     write_json(output.json_file, content)
     return output.json_file
 

@@ -119,18 +119,36 @@ def read_label_and_instance_maps(
         numbers = _read_map(file, size, log)
         if numbers is None:
             continue
-        objects = []
-        step = int(numbers.max(initial=0)) + 1
-        # Shifted by one, because split_ids keeps 0 out.
-        for pair, mask in split_ids((classes + 1) * step + numbers).items():
-            value = pair // step - 1
-            if value in names:
-                objects.append(MaskedObject(label=names[value], mask=mask))
-            elif value != VOID_VALUE:
-                log.note("label value without name", f"{name}: {value}; void")
+        objects = list(pair_objects(classes, numbers, names, name, log))
         yield AnnotatedImage(
             file_name=name, source=path, height=size[0], width=size[1], objects=objects
         )
+
+
+def pair_objects(
+    classes: np.ndarray,
+    numbers: np.ndarray,
+    names: Mapping[int, str],
+    where: str,
+    log: ConversionLog,
+) -> Iterator[MaskedObject]:
+    """One object per pair of values.
+
+    Args:
+        classes: (H, W) int32 values of the classes.
+        numbers: (H, W) int32, >= 0, of the instances.
+        names: of the values that are classes; others are void.
+        where: what the notes name.
+        log: takes notes about values without a name.
+    """
+    step = int(numbers.max(initial=0)) + 1
+    # Shifted by one, because split_ids keeps 0 out.
+    for pair, mask in split_ids((classes + 1) * step + numbers).items():
+        value = pair // step - 1
+        if value in names:
+            yield MaskedObject(label=names[value], mask=mask)
+        elif value != VOID_VALUE:
+            log.note("label value without name", f"{where}: {value}; void")
 
 
 def read_voc(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterator[AnnotatedImage]:

@@ -8,15 +8,27 @@ coco/annotations/panoptic_{train,val}2017.json  and coco/panoptic_{train,val}201
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
-from seg_projects.data.conversion.annotated import ConversionLog, ReaderOptions
+from seg_projects.data.conversion.annotated import AnnotatedImage, ConversionLog
 from seg_projects.data.conversion.categories import CategoryChoice
-from seg_projects.data.conversion.coco_panoptic import write_coco_panoptic, write_png
-from seg_projects.data.conversion.mask_folders import read_label_and_instance_maps
+from seg_projects.data.conversion.coco_panoptic import (
+    PaintRules,
+    write_panoptic_image,
+    write_panoptic_json,
+    write_png,
+)
+from seg_projects.data.conversion.image_files import (
+    displayed_size,
+    find_image,
+    list_images,
+    read_pixels,
+)
+from seg_projects.data.conversion.mask_folders import pair_objects
 from seg_projects.data.conversion.output import OutputFolder
 from seg_projects.data.datasets.panoptic import (
     IGNORE_LABEL,
@@ -28,7 +40,6 @@ from seg_projects.data.datasets.preparation import Record, in_parallel, require_
 from seg_projects.data.datasets.semantic import load_semantic_records
 from seg_projects.data.panoptic_ids import read_panoptic_ids, semantic_labels
 from seg_projects.errors import UserError
-from seg_projects.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -75,31 +86,60 @@ def prepare_pairs(source: Path, output: Path) -> Path:
     segments apart. A split whose JSON is there is left alone.
 
     Raises:
-        UserError: a folder is missing, or nothing could be converted.
+        UserError: a folder, an image or a map is missing, or a map has another size.
     """
-    from tqdm import tqdm
-
-    output.mkdir(parents=True, exist_ok=True)
-    names = output / "names.json"
-    write_json(names, NAMES)
     known = [
         {"id": value + 1, "name": name, "isthing": int(value < FIRST_STUFF)}
         for value, name in sorted(NAMES.items())
     ]
+    output.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         folders = {kind: source / f"{split}_{kind}" for kind in ("img", "label", "inst")}
         require_files(folders.values(), "it is one of {train,val}_{img,label,inst}")
         target = OutputFolder(output, split)
-        if target.json_file.is_file():
-            continue
-        log = ConversionLog()
-        options = ReaderOptions(images=folders["img"], instances=folders["inst"], names=names)
-        images = read_label_and_instance_maps(folders["label"], options, log)
-        titled = tqdm(images, desc=split, unit="image")
-        write_coco_panoptic(titled, CategoryChoice(known=known), target, log)
-        if log.entries:
-            logger.warning("%s:\n%s", source, log.table())
+        if not target.json_file.is_file():
+            _prepare_pairs_of(folders, CategoryChoice(known=known), target)
     return output
+
+
+def _prepare_pairs_of(
+    folders: Mapping[str, Path], choice: CategoryChoice, target: OutputFolder
+) -> None:
+    log = ConversionLog()
+    rules = PaintRules(choice)
+
+    def write(item: tuple[int, Path]) -> tuple[Record, Record]:
+        number, label = item
+        image = _read_pair(label, folders["img"], folders["inst"] / label.name, log)
+        return write_panoptic_image(image, number, rules, target, log)
+
+    items = list(enumerate(list_images(folders["label"]), start=1))
+    if not items:
+        raise UserError(f"{folders['label']} holds no label maps.")
+    write_panoptic_json(in_parallel(write, items, target.name), choice, target)
+    if log.entries:
+        logger.warning("%s:\n%s", folders["label"], log.table())
+
+
+def _read_pair(label: Path, images: Path, instances: Path, log: ConversionLog) -> AnnotatedImage:
+    """The objects of a class map and the instance map beside it.
+
+    Raises:
+        UserError: the image or the instance map is missing, or a map has another size.
+    """
+    image = find_image(images, label.stem)
+    if image is None:
+        raise UserError(f"{images} has no image {label.stem!r}, whose label map is {label}.")
+    require_files([instances], f"it belongs to {label}")
+    size = displayed_size(image)
+    classes, numbers = (read_pixels(path).astype(np.int32) for path in (label, instances))
+    for path, values in ((label, classes), (instances, numbers)):
+        if values.shape != size:
+            raise UserError(f"{path} has the shape {values.shape}, its image {size}.")
+    objects = list(pair_objects(classes, numbers, NAMES, label.name, log))
+    return AnnotatedImage(
+        file_name=image.name, source=image, height=size[0], width=size[1], objects=objects
+    )
 
 
 def prepare_panoptic_stuff(root: Path) -> list[Path]:

@@ -95,7 +95,9 @@ def _prepare(items: Sequence[LabelledImage], classes: Sequence[str], output: Pat
     if not items:
         raise UserError("The source lists no images.")
     in_parallel(lambda item: _prepare_one(item, output), items, output.name)
-    write_atomically(output / "classes.txt", "".join(f"{name}\n" for name in classes).encode())
+    names = "".join(f"{name}\n" for name in classes).encode()
+    if not (output / "classes.txt").is_file() or (output / "classes.txt").read_bytes() != names:
+        write_atomically(output / "classes.txt", names)
     return output
 
 
