@@ -64,6 +64,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add = training.add_argument
     share = "list this share of the images, 0.2 say, in val, the others in train"
     add("--held-out", type=float, metavar="SHARE", help=share)
+    add("--group-by", metavar="REGEX", help="(...) in the file name: images that stay together")
     add("--config-out", type=Path, metavar="YAML", help="write a config that trains with the set")
     base = "the config that it starts from; default: a small model, without weights"
     add("--config-base", type=Path, metavar="YAML", help=base)

@@ -89,7 +89,7 @@ def split_coco(
     Raises:
         UserError: the pattern does not fit a file name, or a part stays empty.
     """
-    groups = {i["id"]: _group(i["file_name"], group_pattern) for i in content["images"]}
+    groups = {i["id"]: group_of(i["file_name"], group_pattern) for i in content["images"]}
     counts: dict[str, Counter[Any]] = {name: Counter() for name in groups.values()}
     for annotation in content["annotations"]:
         if annotation["image_id"] in groups:
@@ -113,7 +113,12 @@ def merge(parts: Sequence[Content]) -> Content:
     return parts[0] | joined
 
 
-def _group(file_name: str, pattern: str | None) -> str:
+def group_of(file_name: str, pattern: str | None) -> str:
+    """What the first group of ``pattern`` finds in a name; without a pattern, the name itself.
+
+    Raises:
+        UserError: it is no regular expression, or it does not fit the name.
+    """
     if pattern is None:
         return file_name
     try:

@@ -14,12 +14,14 @@ from seg_projects.data.conversion.coco_panoptic import write_coco_panoptic
 from seg_projects.data.conversion.image_files import read_names
 from seg_projects.data.conversion.label_maps import write_label_maps
 from seg_projects.data.conversion.output import OutputFolder
-from seg_projects.data.conversion.parts import hold_out, parts_beside
+from seg_projects.data.conversion.parts import Part, hold_out, parts_beside
 from seg_projects.data.conversion.readers import READERS, known_categories
 from seg_projects.data.conversion.training_config import config_text, declaration, yaml_text
 from seg_projects.data.conversion.two_channels import write_two_channels
 from seg_projects.errors import UserError
 from seg_projects.files import write_atomically
+
+NIFTI_VOLUME = r"^(.*)_[0-9]+"  # of the names that slices have
 
 
 def convert(args: argparse.Namespace, log: ConversionLog) -> Path:
@@ -95,6 +97,12 @@ def _labels(args: argparse.Namespace, options: ReaderOptions) -> list[str]:
     return first + sorted({item.label for image in images for item in image.objects})
 
 
+def _held_out(args: argparse.Namespace, output: OutputFolder) -> list[Part]:
+    # Slices of one volume are alike: they stay together.
+    pattern = args.group_by or (NIFTI_VOLUME if args.tool == "nifti" else None)
+    return hold_out(output, args.to, args.held_out, pattern)
+
+
 def describe_training(args: argparse.Namespace, configs: Path) -> str:
     """Splits what was written, writes ``args.config_out``; returns what to do next, as text.
 
@@ -108,7 +116,7 @@ def describe_training(args: argparse.Namespace, configs: Path) -> str:
     if args.to == "two-channels":
         return ""
     output = _output(args)
-    held_out = None if args.held_out is None else hold_out(output, args.to, args.held_out)
+    held_out = None if args.held_out is None else _held_out(args, output)
     file = args.config_out
     if file is None:
         try:

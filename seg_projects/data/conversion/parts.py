@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from seg_projects.data.conversion.image_files import read_json
 from seg_projects.data.conversion.output import OutputFolder
-from seg_projects.data.split import assign_groups, split_coco
+from seg_projects.data.split import assign_groups, group_of, split_coco
 from seg_projects.errors import UserError
 from seg_projects.files import write_atomically, write_json
 
@@ -45,7 +45,9 @@ def _listing(output: OutputFolder, kind: Format) -> Path:
     return output.stems_file if kind == "label-maps" else output.json_file
 
 
-def hold_out(output: OutputFolder, kind: Format, share: float) -> list[Part]:
+def hold_out(
+    output: OutputFolder, kind: Format, share: float, group_pattern: str | None = None
+) -> list[Part]:
     """Lists what was written to ``output`` as training and as validation; files stay in place.
 
     The classes of COCO files are spread evenly. The same images give the same lists.
@@ -54,19 +56,21 @@ def hold_out(output: OutputFolder, kind: Format, share: float) -> list[Part]:
         output: what was written.
         kind: its format.
         share: of the images for validation, in (0, 1).
+        group_pattern: regular expression whose first group, found in the file name, names what
+            stays together (video, patient); None makes each image its own.
 
     Raises:
-        UserError: one of both would be empty.
+        UserError: one of both would be empty, or the pattern does not fit a name.
     """
     shares = (1 - share, share)
     names = (TRAINING, VALIDATION)
     listing = _listing(output, kind)
     files = [listing.with_stem(name) for name in names]
     if kind == "label-maps":
-        for file, stems in zip(files, _split_stems(listing, shares), strict=True):
+        for file, stems in zip(files, _split_stems(listing, shares, group_pattern), strict=True):
             write_atomically(file, "".join(f"{stem}\n" for stem in stems).encode())
     else:
-        contents = split_coco(read_json(listing), shares, group_pattern=None, seed=0)
+        contents = split_coco(read_json(listing), shares, group_pattern=group_pattern, seed=0)
         for file, content in zip(files, contents, strict=True):
             write_json(file, content)
     return [
@@ -75,13 +79,17 @@ def hold_out(output: OutputFolder, kind: Format, share: float) -> list[Part]:
     ]
 
 
-def _split_stems(listing: Path, shares: Sequence[float]) -> list[list[str]]:
+def _split_stems(
+    listing: Path, shares: Sequence[float], group_pattern: str | None
+) -> list[list[str]]:
     stems = listing.read_text(encoding="utf-8").splitlines()
-    counts: dict[str, Counter[Any]] = {stem: Counter() for stem in stems}
-    places = assign_groups(counts, dict.fromkeys(stems, 1), shares, seed=0)
-    lists = [[stem for stem in stems if places[stem] == n] for n in range(len(shares))]
+    groups = {stem: group_of(stem, group_pattern) for stem in stems}
+    sizes = Counter(groups.values())
+    counts: dict[str, Counter[Any]] = {group: Counter() for group in sizes}
+    places = assign_groups(counts, sizes, shares, seed=0)
+    lists = [[stem for stem in stems if places[groups[stem]] == n] for n in range(len(shares))]
     if not all(lists):
-        raise UserError(f"{len(stems)} images do not fill {len(shares)} parts.")
+        raise UserError(f"{len(sizes)} groups of {len(stems)} images do not fill 2 parts.")
     return lists
 
 
