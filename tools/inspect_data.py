@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from seg_projects.data.doctor import Converted
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--num-classes", type=int, metavar="N", help="classes of the config; of things")
     add("--divisor", type=int, default=1000, help="panoptic label divisor")
     add("--against", type=Path, metavar="JSON", help="another split that must share no image")
-    add("--against-images", type=Path, metavar="DIR", help="its images, if not in its own folder")
+    add("--against-images", type=Path, metavar="DIR", help="its images; enough for label maps")
     add("--mirrored", action="store_true", help="mirror images are near-duplicates, too")
     add("--workers", type=int, default=os.cpu_count() or 1, help="threads")
     add("--examples", type=int, default=3, help="shown of each kind")
@@ -56,15 +58,45 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def inspect(args: argparse.Namespace) -> int:
     """What the arguments ask for; returns the exit status."""
-    if args.labels is not None:
-        return _inspect_label_maps(args)
     from seg_projects.data import doctor
 
+    inspected = _inspect_label_maps(args) if args.labels is not None else _inspect_objects(args)
+    statistics = doctor.data_statistics(inspected.content, inspected.colors)
+    print("\n".join([statistics.summary(), *statistics.lines()]))
+    findings = inspected.findings
+    print(doctor.findings_table(findings, examples=args.examples) or "No defects found.")
+    if args.html is not None:
+        from seg_projects.visualization.data_page import DataPage, write_data_page
+
+        title = f"{args.json.name}: data"
+        page = DataPage(
+            title=title, findings=findings, statistics=statistics, images=inspected.images
+        )
+        print(f"Written: {write_data_page(args.html, page)}")
+    if args.fix is not None:
+        _write_corrected(args.fix, inspected.content, inspected.masks)
+    return int(doctor.has_errors(findings))
+
+
+class Inspected(NamedTuple):
+    """Data of any kind, and what is wrong with them."""
+
+    content: dict[str, Any]
+    """As of a COCO file."""
+    images: Path
+    masks: Path
+    findings: list[Any]
+    colors: dict[str, tuple[float, ...]]
+
+
+def _inspect_objects(args: argparse.Namespace) -> Inspected:
+    from seg_projects.data import doctor
+
+    images = args.images or args.json.with_suffix("")
     if args.tool is None:
         content, before = doctor.read_annotations(args.json), list[doctor.Finding]()
     else:
-        content, before = _read_tool(args)
-    images = args.images or args.json.with_suffix("")
+        content, images, before = _read_tool(args)
     masks = args.masks or args.json.with_name(f"{args.json.stem}_masks")
     other = None
     if args.against is not None:
@@ -82,40 +114,45 @@ def inspect(args: argparse.Namespace) -> int:
         mirror=args.mirrored,
         facts=facts,
     )
-    statistics = doctor.data_statistics(content, facts.colors)
-    print("\n".join([_summary(content), *statistics.lines()]))
-    print(doctor.findings_table(findings, examples=args.examples) or "No defects found.")
-    if args.html is not None:
-        from seg_projects.visualization.data_page import DataPage, write_data_page
-
-        title = f"{args.json.name}: data"
-        page = DataPage(title=title, findings=findings, statistics=statistics, images=images)
-        print(f"Written: {write_data_page(args.html, page)}")
-    if args.fix is not None:
-        _write_corrected(args.fix, content, masks)
-    return int(doctor.has_errors(findings))
+    return Inspected(content, images, masks, findings, facts.colors)
 
 
-def _inspect_label_maps(args: argparse.Namespace) -> int:
+def _inspect_label_maps(args: argparse.Namespace) -> Inspected:
     from seg_projects.data import doctor
-    from seg_projects.data.datasets.semantic import load_semantic_records
     from seg_projects.data.label_maps import class_table
     from seg_projects.errors import UserError
 
     if args.num_classes is None:
         raise UserError("Label maps need --num-classes: their values are 0 to N - 1.")
-    for path in (args.json, args.labels):
+    if args.fix is not None or args.against is not None:
+        raise UserError("--fix and --against are for annotation files; use --against-images.")
+    for path in filter(None, (args.json, args.labels, args.against_images)):
         if not path.is_dir():
             raise UserError(f"{path} is no folder.")
     table = class_table(args.num_classes, value_map=None, ignore_label=args.ignore_label)
-    records = load_semantic_records(args.json, args.labels)
-    findings = doctor.inspect_label_maps(records, table, workers=args.workers, mirror=args.mirrored)
-    print(f"{len(records)} images")
-    print(doctor.findings_table(findings, examples=args.examples) or "No defects found.")
-    return int(doctor.has_errors(findings))
+    records, before = doctor.match_label_maps(args.json, args.labels)
+    if not records and not before:
+        raise UserError(f"{args.json} holds no images.")
+    facts = doctor.ImageFacts()
+    areas: list[dict[str, Any]] = []
+    findings = before + doctor.inspect_label_maps(
+        records,
+        table,
+        other=args.against_images,
+        workers=args.workers,
+        mirror=args.mirrored,
+        facts=facts,
+        areas=areas,
+    )
+    content = {
+        "images": doctor.image_records(records),
+        "annotations": areas,
+        "categories": [{"id": i, "name": f"class {i}"} for i in range(args.num_classes)],
+    }
+    return Inspected(content, args.json, args.labels, findings, facts.colors)
 
 
-def _read_tool(args: argparse.Namespace) -> tuple[dict[str, Any], list[Any]]:
+def _read_tool(args: argparse.Namespace) -> Converted:
     """What a conversion would make of the files of an annotation tool, and what it would lack."""
     from seg_projects.data.conversion import READERS, ReaderOptions
     from seg_projects.data.doctor import read_converted
@@ -140,16 +177,6 @@ def _write_corrected(path: Path, content: dict[str, Any], masks: Path) -> None:
     write_json(path, new)
     text = ", ".join(f"{count} {field}" for field, count in sorted(changed.items()))
     print(f"Written: {path}; set {text or 'nothing'}")
-
-
-def _summary(content: dict[str, Any]) -> str:
-    """How much there is, and which categories do not occur."""
-    objects = [s for a in content["annotations"] for s in a.get("segments_info", [a])]
-    counts = Counter(item.get("category_id") for item in objects)
-    unused = [c.get("name") for c in content["categories"] if not counts[c.get("id")]]
-    text = f"{len(content['images'])} images, {len(objects)} objects, "
-    text += f"{len(content['categories'])} categories"
-    return f"{text}; without objects: {', '.join(map(str, unused))}" if unused else text
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from seg_projects.visualization.curves import format_number
 _SAMPLE_SIDE = 420
 _SAMPLES_PER_KIND = 2
 _MAX_SAMPLES = 40
+_GAP = 4
 _EXAMPLES_PER_KIND = 5
 _MAX_CLASSES = 60
 _MARK = (255, 45, 85)
@@ -151,21 +152,48 @@ def _card(finding: Finding, picture: Image.Image) -> str:
 
 
 def marked_image(folder: Path, finding: Finding) -> Image.Image | None:
-    """The image of a finding, shrunk, its shape drawn; None where it cannot be shown."""
+    """The image of a finding, shrunk, its shape drawn; None where it cannot be shown.
+
+    An image that it is to be compared with stands at its right.
+    """
     if finding.image is None:
         return None
+    image = _read(folder / finding.image)
+    if image is None:
+        return None
+    other = None if finding.beside is None else _read(finding.beside)
+    if other is not None:
+        return _side_by_side(image, other)
+    small = _shrunk(image, _SAMPLE_SIDE)
+    if finding.shape is not None:
+        _draw(ImageDraw.Draw(small), finding.shape, small.width / image.width)
+    return small
+
+
+def _read(path: Path) -> Image.Image | None:
     try:
-        with Image.open(folder / finding.image) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
+        with Image.open(path) as opened:
+            return ImageOps.exif_transpose(opened).convert("RGB")
     except (OSError, ValueError, SyntaxError):
         return None
-    scale = min(1.0, _SAMPLE_SIDE / max(image.size))
-    if scale < 1:
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        image = image.resize((width, height))
-    if finding.shape is not None:
-        _draw(ImageDraw.Draw(image), finding.shape, scale)
-    return image
+
+
+def _shrunk(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.resize((width, height))
+
+
+def _side_by_side(image: Image.Image, other: Image.Image) -> Image.Image:
+    side = _SAMPLE_SIDE // 2
+    first, second = _shrunk(image, side), _shrunk(other, side)
+    size = (first.width + _GAP + second.width, max(first.height, second.height))
+    pair = Image.new("RGB", size, "#888")
+    pair.paste(first, (0, 0))
+    pair.paste(second, (first.width + _GAP, 0))
+    return pair
 
 
 def _draw(draw: ImageDraw.ImageDraw, shape: Mapping[str, Any], scale: float) -> None:

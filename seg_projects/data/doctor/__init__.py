@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from seg_projects.data.conversion.image_files import read_json
+from seg_projects.data.conversion.image_files import list_images, read_json
+from seg_projects.data.label_maps import IGNORED
 from seg_projects.errors import UserError
 
-from .conversion import read_converted
+from .conversion import Converted, read_converted
 from .corrections import corrected
 from .findings import KINDS, Finding, Record, findings_table, has_errors
 from .images import (
@@ -22,7 +23,7 @@ from .images import (
     in_threads,
 )
 from .instances import check_instances
-from .label_maps import check_gaps, check_label_map
+from .label_maps import check_classes, check_label_map, match_label_maps
 from .near_duplicates import check_near_duplicates, check_near_splits
 from .panoptic import check_panoptic
 from .statistics import CategoryCount, DataStatistics, data_statistics
@@ -30,6 +31,7 @@ from .statistics import CategoryCount, DataStatistics, data_statistics
 __all__ = [
     "KINDS",
     "CategoryCount",
+    "Converted",
     "DataStatistics",
     "Finding",
     "ImageFacts",
@@ -37,8 +39,10 @@ __all__ = [
     "data_statistics",
     "findings_table",
     "has_errors",
+    "image_records",
     "inspect_data",
     "inspect_label_maps",
+    "match_label_maps",
     "read_annotations",
     "read_converted",
 ]
@@ -65,32 +69,53 @@ def inspect_label_maps(
     records: Sequence[Record],
     table: np.ndarray,
     *,
+    other: Path | None = None,
     workers: int = 4,
     mirror: bool = False,
     facts: ImageFacts | None = None,
+    areas: list[Record] | None = None,
 ) -> list[Finding]:
     """All findings of label maps and their images.
 
     Args:
-        records: of the data set, see :func:`load_semantic_records`.
+        records: of the data set, see :func:`match_label_maps`.
         table: value in the file -> class, see :func:`class_table`.
+        other: folder of the images of another split, which must share none.
         workers: threads.
         mirror: whether mirror images count as near-duplicates.
         facts: takes what was seen of the images.
+        areas: takes ``image_id``, ``category_id`` and ``area`` of each class in each image.
     """
-    images = [{**r, "id": r["image_id"], "file_name": Path(r["file_name"]).name} for r in records]
+    images = image_records(records)
     folder = Path(records[0]["file_name"]).parent if records else Path()
-    facts = facts or ImageFacts()
+    facts = ImageFacts() if facts is None else facts
     findings = list(check_image_files(images, folder, facts, workers=workers))
     findings += check_near_duplicates(facts.fingerprints, folder, mirror=mirror)
+    if other is not None:
+        names = [path.relative_to(other).as_posix() for path in list_images(other)]
+        listed = [{"id": n, "file_name": n, "height": 1, "width": 1} for n in names]
+        findings += _compare(facts, (listed, other), workers=workers, mirror=mirror)
+
+    def check(record: Record) -> tuple[list[Finding], dict[int, int]]:
+        pixels: dict[int, int] = {}
+        return list(check_label_map(record, table, pixels)), pixels
+
     classes: set[int] = set()
-
-    def check(record: Record) -> list[Finding]:
-        return list(check_label_map(record, table, classes))
-
-    for found in in_threads(check, records, workers):
+    for record, (found, pixels) in zip(records, in_threads(check, records, workers), strict=True):
         findings += found
-    return [*findings, *check_gaps(classes)]
+        classes.update(pixels)
+        if areas is not None:
+            areas += [
+                {"image_id": record["image_id"], "category_id": label, "area": area}
+                for label, area in pixels.items()
+                if label != IGNORED
+            ]
+    return [*findings, *check_classes(classes)]
+
+
+def image_records(records: Sequence[Record]) -> list[Record]:
+    """COCO image records of the records of a data set of label maps."""
+    return [{**r, "id": r["image_id"], "file_name": Path(r["file_name"]).name} for r in records]
 
 
 def inspect_data(
@@ -123,16 +148,11 @@ def inspect_data(
         check_categories(content["categories"], panoptic=panoptic, num_classes=num_classes)
     )
     findings += check_image_records(content["images"])
-    facts = facts or ImageFacts()
+    facts = ImageFacts() if facts is None else facts
     findings += check_image_files(content["images"], images, facts, workers=workers)
     findings += check_near_duplicates(facts.fingerprints, images, mirror=mirror)
     if other is not None:
-        others, folder = ImageFacts(), other[1]
-        # Findings about the other split belong to its own inspection.
-        list(check_image_files(other[0]["images"], folder, others, workers=workers))
-        findings += check_splits(facts.names, others.names, folder)
-        fresh = _less_shared(facts, others)
-        findings += check_near_splits(fresh, others.fingerprints, folder, mirror=mirror)
+        findings += _compare(facts, (other[0]["images"], other[1]), workers=workers, mirror=mirror)
     if panoptic:
         findings += check_panoptic(content, masks, divisor=divisor, workers=workers)
     else:
@@ -140,7 +160,17 @@ def inspect_data(
     return findings
 
 
-def _less_shared(facts: ImageFacts, others: ImageFacts) -> dict[str, bytes]:
-    """The fingerprints of images whose content does not occur in the other split."""
+def _compare(
+    facts: ImageFacts, other: tuple[Sequence[Record], Path], *, workers: int, mirror: bool
+) -> list[Finding]:
+    """Images that occur in another split, too: its records and its folder."""
+    records, folder = other
+    others = ImageFacts()
+    # Findings about the other split belong to its own inspection.
+    list(check_image_files(records, folder, others, workers=workers))
     shared = {name for digest, name in facts.names.items() if digest in others.names}
-    return {name: print_ for name, print_ in facts.fingerprints.items() if name not in shared}
+    fresh = {name: value for name, value in facts.fingerprints.items() if name not in shared}
+    return [
+        *check_splits(facts.names, others.names, folder),
+        *check_near_splits(fresh, others.fingerprints, folder, mirror=mirror),
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from seg_projects.data.conversion import READERS, ConversionLog, ReaderOptions
 from seg_projects.data.conversion.coco_instances import shape_record
@@ -19,10 +20,19 @@ def left_out(log: ConversionLog) -> list[Finding]:
     ]
 
 
-def read_converted(tool: str, source: Path, options: ReaderOptions) -> tuple[Record, list[Finding]]:
-    """A COCO instances file of ``source``, which no file holds, and what was left out of it.
+class Converted(NamedTuple):
+    """What :func:`read_converted` gives."""
 
-    Categories are the labels in the order of their names. Images have absolute names.
+    content: Record
+    """As of a COCO instances file; categories are the labels in the order of their names."""
+    images: Path
+    """The folder from which the names of the images start."""
+    findings: list[Finding]
+    """What the reader left out."""
+
+
+def read_converted(tool: str, source: Path, options: ReaderOptions) -> Converted:
+    """The COCO instances file that a conversion of ``source`` would write.
 
     Args:
         tool: one of ``READERS``.
@@ -33,6 +43,7 @@ def read_converted(tool: str, source: Path, options: ReaderOptions) -> tuple[Rec
         UserError: nothing can be used, or an annotation file embeds its image.
     """
     log = ConversionLog()
+    folder = options.images or (source if source.is_dir() else source.parent)
     images: list[Record] = []
     annotations: list[Record] = []
     for image in READERS[tool](source, options, log):
@@ -42,7 +53,7 @@ def read_converted(tool: str, source: Path, options: ReaderOptions) -> tuple[Rec
             )
         record = {
             "id": len(images) + 1,
-            "file_name": str(image.source.resolve()),
+            "file_name": _relative(image.source, folder),
             "height": image.height,
             "width": image.width,
         }
@@ -65,4 +76,10 @@ def read_converted(tool: str, source: Path, options: ReaderOptions) -> tuple[Rec
         annotation["category_id"] = ids[annotation["category_id"]]
     categories = [{"id": number, "name": label} for label, number in ids.items()]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    return content, left_out(log)
+    return Converted(content, folder, left_out(log))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    path = path.resolve()
+    inside = path.is_relative_to(folder.resolve())
+    return (path.relative_to(folder.resolve()) if inside else path).as_posix()

@@ -68,6 +68,7 @@ KINDS: dict[str, Severity] = {
     "label map of another size": "error",
     "label value without class": "error",
     "gap in label values": "warning",
+    "single class": "warning",
     "left out by the reader": "error",
 }
 

@@ -144,7 +144,8 @@ def check_near_duplicates(
         folder: of the files.
         mirror: whether mirror images count as copies.
     """
-    for name, other, text in _pairs(prints, None, mirror):
+    for name, other, how in _pairs(prints, None, mirror):
+        text = how.format(other)
         yield Finding("near-duplicate image", name, text, image=name, beside=folder / other)
 
 
@@ -152,31 +153,31 @@ def check_near_splits(
     prints: Mapping[str, bytes], others: Mapping[str, bytes], folder: Path, *, mirror: bool = False
 ) -> Iterator[Finding]:
     """Pictures that are nearly one of the other split, whose files lie in ``folder``."""
-    for name, other, text in _pairs(prints, others, mirror):
-        text += " of the other split"
+    for name, other, how in _pairs(prints, others, mirror):
+        text = how.format(f"{other} of the other split")
         yield Finding("near-duplicate in two splits", name, text, image=name, beside=folder / other)
 
 
 def _pairs(
     prints: Mapping[str, bytes], others: Mapping[str, bytes] | None, mirror: bool
 ) -> Iterator[tuple[str, str, str]]:
-    """Name, the most similar one's name, and how similar they are; ``others`` None: earlier."""
+    """Name, the most similar one's name, how similar they are; ``others`` None: earlier ones."""
     known = prints if others is None else others
     if not prints or not known:
         return
     names, known_names = list(prints), list(known)
     rows, known_rows = _as_array(prints), _as_array(known)
-    kinds = [(rows, "like")]
+    kinds = [(rows, "like {}")]
     if mirror:
-        kinds.append((mirrored(rows), "the mirror image of"))
+        kinds.append((mirrored(rows), "like the mirror image of {}"))
     seen: set[int] = set()
     for queries, how in kinds:
         found = nearest(queries, known_rows, earlier=others is None)
         for row, partner, distance in zip(*(a.tolist() for a in found), strict=True):
             if row not in seen:
                 seen.add(row)
-                features = f"but for {distance} of {NUM_FEATURES} features"
-                yield names[row], known_names[partner], f"{features} {how} {known_names[partner]}"
+                differs = f"({distance} of {NUM_FEATURES} features differ)"
+                yield names[row], known_names[partner], f"{how} {differs}"
 
 
 def _as_array(prints: Mapping[str, bytes]) -> np.ndarray:

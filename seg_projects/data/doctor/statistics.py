@@ -13,6 +13,8 @@ import numpy as np
 from seg_projects.data.doctor.findings import Record
 from seg_projects.data.doctor.images import is_sound_image, is_whole
 
+_MAX_NAMES = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryCount:
@@ -41,6 +43,17 @@ class DataStatistics:
     """First and last id of each run of ids without a category, between those that have one."""
     colors: np.ndarray
     """(N, 3) mean red, green, blue of the decoded images, in [0, 255]."""
+
+    def summary(self) -> str:
+        """How much there is, and which categories do not occur."""
+        names = [c.name for c in self.categories if not c.objects]
+        text = f"{sum(self.image_sizes.values())} images, "
+        text += f"{sum(c.objects for c in self.categories)} objects, "
+        text += f"{len(self.categories)} categories"
+        if not names:
+            return text
+        listed = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
+        return f"{text}; {len(names)} of them without objects: {listed}"
 
     def lines(self) -> list[str]:
         """The most telling numbers, a line each."""

@@ -67,12 +67,12 @@ def test_real_nuclei_are_clean(shared_data: Path, tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).symlink_to(source / name)
     options = ReaderOptions(default_label="nucleus")
-    content, found = read_converted("mask-folders", tmp_path, options)
+    content, images, found = read_converted("mask-folders", tmp_path, options)
     assert found == []
     objects = sum(len(list((source / name / "masks").iterdir())) for name in names)
     assert len(content["annotations"]) == objects
     assert content["categories"] == [{"id": 1, "name": "nucleus"}]
-    assert inspect_data(content, tmp_path, tmp_path, workers=1) == []
+    assert inspect_data(content, images, tmp_path, workers=1) == []
 
 
 def test_embedded_images_are_to_be_converted_first(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from seg_projects.data.doctor import (
     findings_table,
     inspect_data,
     inspect_label_maps,
+    match_label_maps,
     read_annotations,
 )
 from seg_projects.data.label_maps import class_table
@@ -280,6 +281,7 @@ LABEL_MAPS = [
     ("label map of another size", lambda path: write_png(path, np.zeros((9, 12), np.uint8))),
     ("label value without class", lambda path: write_png(path, np.full((10, 12), 7, np.uint16))),
     ("gap in label values", lambda path: write_png(path, np.full((10, 12), 2, np.uint8))),
+    ("single class", lambda path: write_png(path, np.full((10, 12), 255, np.uint8))),
 ]
 
 
@@ -289,6 +291,8 @@ def test_defect_of_label_maps_is_found(
 ) -> None:
     labels = np.zeros((10, 12), np.uint8)
     labels[0] = 255
+    if kind not in ("gap in label values", "single class"):
+        labels[1] = 1
     for name in "ab":
         write_png(folder / "labels" / f"{name}.png", labels)
     records = load_semantic_records(folder / "images", folder / "labels")
@@ -297,6 +301,19 @@ def test_defect_of_label_maps_is_found(
     table = class_table(3, value_map=None, ignore_label=255)
     found = inspect_label_maps(records, table, workers=1)
     assert [f.kind for f in found] == ([kind] if kind else [])
+
+
+def test_every_file_without_a_partner_is_listed(folder: Path) -> None:
+    write_png(folder / "labels" / "c.png", np.zeros((10, 12), np.uint8))
+    write_png(folder / "labels" / "d.png", np.zeros((10, 12), np.uint8))
+    records, found = match_label_maps(folder / "images", folder / "labels")
+    assert records == []
+    assert [(f.kind, f.where) for f in found] == [
+        ("missing image", "c"),
+        ("missing image", "d"),
+        ("missing label map", "a.jpg"),
+        ("missing label map", "b.jpg"),
+    ]
 
 
 def test_tool_looks_at_label_maps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

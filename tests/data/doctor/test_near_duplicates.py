@@ -189,7 +189,7 @@ def test_doctor_names_copies_within_and_across_splits(shared_data: Path, tmp_pat
     (found,) = inspect_data(train, tmp_path / "train", tmp_path, workers=1)
     assert found.where == "a_small.jpg"
     assert found.severity == "warning"
-    assert "255 features like a.png" in found.text
+    assert found.text.startswith("like a.png (")
 
 
 def test_two_splits_without_common_pictures_are_silent(shared_data: Path) -> None:
