@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     drawn = argparse.ArgumentParser(add_help=False)
     drawn.add_argument(
         "--bootstrap",
-        type=int,
+        type=_count,
         default=0,
         metavar="SAMPLES",
         help="95 %% intervals (PQ_low, PQ_high) from so many data sets drawn with replacement",
@@ -107,8 +107,16 @@ def build_parser() -> argparse.ArgumentParser:
     runs = kinds.add_parser("runs", help="compare two OUTPUT_DIR of tools/train_net.py")
     runs.add_argument("first", type=Path)
     runs.add_argument("second", type=Path)
-    runs.add_argument("--samples", type=int, default=1000, help="drawn data sets (1000)")
+    runs.add_argument("--samples", type=_count, default=1000, help="drawn data sets (1000)")
     return parser
+
+
+def _count(text: str) -> int:
+    """A number of drawn data sets."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:

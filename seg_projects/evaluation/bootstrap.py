@@ -18,13 +18,16 @@ class PairedTest(NamedTuple):
     """Two runs on the same images."""
 
     difference: Interval  # second minus first
-    p_value: float  # two-sided, that both are equally good; at least 1 / (samples + 1)
+    # Two-sided, that both are equally good; at least 2 / (samples + 1); NaN where undefined.
+    p_value: float
 
 
 def draw_images(num_images: int, samples: int, seed: int = 0) -> np.ndarray:
     """(B, N) float64: how often each of N images is in each of B drawn data sets of N images."""
+    if not num_images:
+        return np.zeros((samples, 0))
     rng = np.random.default_rng(seed)
-    share = np.full(num_images, 1 / max(num_images, 1))
+    share = np.full(num_images, 1 / num_images)
     return rng.multinomial(num_images, share, size=samples).astype(np.float64)
 
 
@@ -71,6 +74,8 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
     """Whether the second run is better or worse: both (B,) samples are of the same draws."""
     difference = second - first
     difference = difference[~np.isnan(difference)]
+    if not difference.size:
+        return PairedTest(interval(difference), float("nan"))
     below, above = (difference <= 0).sum(), (difference >= 0).sum()
     p_value = min(1.0, 2 * (min(below, above) + 1) / (len(difference) + 1))
     return PairedTest(interval(difference), float(p_value))

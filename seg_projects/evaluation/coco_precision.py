@@ -259,15 +259,19 @@ def explain(matched: MatchedResults, curves: Precision, max_detections: int) -> 
     detections, truths = matched.detections, matched.truths
     total = len(detections.score)
     predicted_in_range = (~outside_ranges(detections.area)).sum(axis=0)
-    for place, key in enumerate(AREA_RANGES):
-        if curves.truths[:, place].any():
-            continue
-        what = "object" if key == "all" else f"object of the area range {key!r}"
-        suffix = "" if key == "all" else key
+    if not curves.truths[:, 0].any():
+        on_crowds = matched.matches.ignored[:, 0, _threshold(0.5)].sum()
         notes.append(
-            f"AP{suffix} is undefined (NaN; pycocotools prints -1): the truth has no {what} that "
-            f"is not a crowd; {predicted_in_range[place]} of {total} predictions are of that size."
+            "Every AP is undefined (NaN; pycocotools prints -1): the truth has no object that is "
+            f"not a crowd; {on_crowds} of {total} predictions lie on crowds."
         )
+    for place, key in enumerate(AREA_RANGES):
+        if curves.truths[:, 0].any() and not curves.truths[:, place].any():
+            notes.append(
+                f"AP{key} is undefined (NaN; pycocotools prints -1): the truth has no object of "
+                f"the area range {key!r} that is not a crowd; {predicted_in_range[place]} of "
+                f"{total} predictions are of that size."
+            )
     if matched.beyond_limit:
         notes.append(
             f"{matched.beyond_limit} predictions are beyond the first {max_detections} of their "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -183,5 +184,14 @@ def absence_notes(counts: np.ndarray, names: Sequence[str]) -> list[str]:
             "out; mIoU_union counts them as 0."
         )
     if absent.all():
-        notes.append("The truth labels no pixel: every score is undefined (NaN).")
+        return [*notes, "The truth labels no pixel: every score is undefined (NaN)."]
+    if nowhere := [
+        name for name, a, p in zip(names, absent, counts[2], strict=True) if a and not p
+    ]:
+        shown = ", ".join(nowhere[:10]) + (", ..." if len(nowhere) > 10 else "")
+        notes.append(
+            f"mIoU_all is undefined (NaN): {len(nowhere)} classes occur on neither side: {shown}."
+        )
+    if math.isnan(_kappa(counts)):
+        notes.append("kappa is undefined (NaN): one class is everywhere, so chance agrees too.")
     return notes

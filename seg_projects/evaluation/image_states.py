@@ -7,6 +7,7 @@ images with replacement; the p-value is twice the share of draws on the side of 
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -100,6 +101,12 @@ def add_comparison(scores: Scores, metric: str, result: Comparison, other: str) 
             f"{metric}_p": result.test.p_value,
         }
     )
+    if math.isnan(result.second - result.first):
+        scores.notes.append(
+            f"{metric} of {other} is {result.second:.3f}: where one of both is undefined (NaN), "
+            "there is no difference."
+        )
+        return
     scores.notes.append(
         f"{metric} of {other} is {result.second:.3f}, {result.second - result.first:+.3f}; 95 % of "
         f"the drawn data sets give {low:+.3f} to {high:+.3f}, p = {result.test.p_value:.3g} "

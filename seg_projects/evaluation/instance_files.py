@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.coco_precision import Task
 from seg_projects.evaluation.image_states import add_comparison, compare
+from seg_projects.evaluation.instance_file_checks import check_instances, entry_problems
 from seg_projects.evaluation.instance_scores import evaluate_instances
 from seg_projects.evaluation.instance_truth import with_compressed_mask
 from seg_projects.evaluation.scores import Problems, Scores
@@ -68,21 +69,23 @@ class _Instances(NamedTuple):
 
 def _read_instances(truth: Path, predictions: Path, task: str | None) -> _Instances:
     content, results = _read(truth), _read(predictions)
-    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= set(content):
-        raise UserError(f"{truth} is not a COCO instances file: images, annotations, categories.")
     if not isinstance(results, list):
         raise UserError(f"{predictions} is not a COCO result file, which is a list.")
     if task is None:
-        task = "segm" if results and results[0].get("segmentation") else "bbox"
+        first = results[0] if results else None
+        task = "segm" if isinstance(first, dict) and first.get("segmentation") else "bbox"
+    check_instances(content, truth, masks=task == "segm")
     images = {image["id"]: image for image in content["images"]}
     categories = {c["id"]: c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])}
-    problems = Problems()
-    needed = "segmentation" if task == "segm" else "bbox"
-    for place, result in enumerate(results):
-        if sentence := _problem(result, images, categories, needed):
-            problems.add(f"result {place}", sentence)
-    problems.raise_if_any(f"{predictions} against {truth}")
-    annotations = content["annotations"]
+    annotations, needed = content["annotations"], "segmentation" if task == "segm" else "bbox"
+    for what, entries, number in (
+        ("annotation", annotations, "area"),
+        ("result", results, "score"),
+    ):
+        problems = Problems()
+        for place, sentence in entry_problems(entries, images, categories, (number, needed)):
+            problems.add(f"{what} {place}", sentence)
+        problems.raise_if_any(f"{truth}" if number == "area" else f"{predictions} against {truth}")
     if task == "segm":
         results, annotations = (
             [with_compressed_mask(entry, _size(images[entry["image_id"]])) for entry in entries]
@@ -99,27 +102,6 @@ def _read(path: Path) -> Any:
         raise UserError(f"{path} does not exist.") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}.") from error
-
-
-def _problem(
-    result: Mapping[str, Any], images: Mapping[int, Any], categories: Collection[int], needed: str
-) -> str:
-    """What is wrong with one result, "" where nothing is."""
-    if lacking := [k for k in ("image_id", "category_id", "score", needed) if k not in result]:
-        return f"has no {lacking[0]!r}"
-    if result["image_id"] not in images:
-        return f"is on image {result['image_id']!r}, which the truth does not list"
-    if result["category_id"] not in categories:
-        return f"has category {result['category_id']!r}, which the truth does not list"
-    if result["score"] != result["score"]:
-        return "has the score NaN"
-    if needed == "bbox":
-        return "" if len(result["bbox"]) == 4 else f"has the box {result['bbox']!r}"
-    image, mask = images[result["image_id"]], result["segmentation"]
-    size = [image["height"], image["width"]]
-    if isinstance(mask, dict) and list(mask["size"]) != size:
-        return f"has a mask of the size {list(mask['size'])}, its image {size}"
-    return ""
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def evaluate_instances(
     if not file_names:
         scores.notes.append("No image was evaluated.")
     state = matched_by_score(matched, sorted(file_names), len(ids))
-    if bootstrap and file_names:
+    if bootstrap:
         draws = draw_images(len(file_names), bootstrap)
         low, high = interval(sampled_ap(state, draws).mean(axis=1))
         scores.summary.update(AP_low=low, AP_high=high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,14 +62,18 @@ def pair_label_maps(truth: Path, predictions: Path) -> list[LabelMapPair]:
     Raises:
         UserError: a folder is missing or empty, or a file has no counterpart; all are named.
     """
-    by_name = []
+    problems = Problems()
+    by_name: list[dict[str, Path]] = []
     for folder in (truth, predictions):
         if not folder.is_dir():
             raise UserError(f"The folder {folder} does not exist.")
-        files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES]
-        by_name.append({p.relative_to(folder).with_suffix("").as_posix(): p for p in files})
+        files: dict[str, Path] = {}
+        for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
+            first = files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+            if first != path:
+                problems.add(str(path), f"is a second label map of that name, beside {first.name}")
+        by_name.append(files)
     true_files, predicted_files = by_name
-    problems = Problems()
     for name in sorted(true_files.keys() - predicted_files.keys()):
         problems.add(str(true_files[name]), f"has no counterpart in {predictions}")
     for name in sorted(predicted_files.keys() - true_files.keys()):
@@ -109,6 +114,7 @@ def evaluate_label_maps(
     Raises:
         UserError: maps cannot be compared; all of them are named.
     """
+    _check_options(names, spacing)
     chosen = build_semantic_metrics(metrics)
     pairs = {pair.name: pair for pair in pair_label_maps(truth, predictions)}
     judge = _Judge(chosen, len(names), ignore_label, spacing)
@@ -128,6 +134,13 @@ def evaluate_label_maps(
             scores, "mIoU", compare(_states(tables), second, bootstrap or 1000), str(other)
         )
     return scores
+
+
+def _check_options(names: Sequence[str], spacing: tuple[float, float]) -> None:
+    if len(set(names)) < len(names) or not all(names):
+        raise UserError(f"The classes are {list(names)}; each has a name of its own.")
+    if not all(0 < side < math.inf for side in spacing):
+        raise UserError(f"spacing={spacing}: height and width of a pixel are above 0.")
 
 
 class _Judge(NamedTuple):
@@ -150,15 +163,18 @@ def _count_pairs(
     problems = Problems()
     tables: dict[str, list[np.ndarray]] = {}
     for name, pair in tqdm(pairs.items(), desc="labels", unit="image", disable=None):
+        file = pair.truth
         try:
             true_labels = read_label_map(pair.truth)
+            _check_labels("truth", true_labels, true_labels, judge)
+            file = pair.predicted
             labels = read_label_map(pair.predicted)
-            _check_labels(true_labels, labels, judge.num_classes, judge.ignore_label)
+            _check_labels("prediction", labels, true_labels, judge)
             judged = np.where(true_labels == judge.ignore_label, -1, true_labels.astype(np.int32))
             maps = LabelPair(judged, labels, judge.num_classes, judge.spacing)
             tables[name] = [compact(metric.count(maps)) for metric in judge.metrics]
         except ValueError as error:
-            problems.add(str(pair.predicted), str(error))
+            problems.add(str(file), str(error))
     problems.raise_if_any(what)
     return tables
 
@@ -169,14 +185,14 @@ def _states(tables: Mapping[str, Sequence[np.ndarray]]) -> SemanticStates:
     )
 
 
-def _check_labels(truth: np.ndarray, labels: np.ndarray, classes: int, ignore_label: int) -> None:
-    if truth.shape != labels.shape:
+def _check_labels(side: str, labels: np.ndarray, truth: np.ndarray, judge: _Judge) -> None:
+    """Raises a UserError where the ``labels`` of one side do not fit, ignored pixels left out."""
+    if labels.shape != truth.shape:
         raise UserError(f"has the size {labels.shape}, the truth {truth.shape}")
-    judged = truth != ignore_label
-    for side, values in (("truth", truth[judged]), ("prediction", labels[judged])):
-        if values.size and (values.min() < 0 or values.max() >= classes):
-            wrong = np.unique(values[(values < 0) | (values >= classes)]).tolist()
-            raise UserError(
-                f"the {side} has the unknown categories {wrong}; {classes} are named, "
-                f"{ignore_label} is ignored"
-            )
+    values = labels[truth != judge.ignore_label]
+    if values.size and (values.min() < 0 or values.max() >= judge.num_classes):
+        wrong = np.unique(values[(values < 0) | (values >= judge.num_classes)]).tolist()
+        raise UserError(
+            f"the {side} has the unknown categories {wrong}; {judge.num_classes} are named, "
+            f"{judge.ignore_label} is ignored"
+        )

@@ -35,6 +35,8 @@ from seg_projects.evaluation.panoptic_scores import (
 from seg_projects.evaluation.scores import Problems, Scores
 from seg_projects.evaluation.worst_images import WorstImages
 
+ID_LIMIT = 1 << 24  # of three bytes a pixel
+
 logger = logging.getLogger(__name__)
 
 
@@ -156,6 +158,8 @@ def _segment_problems(
             if segment["id"] in listed:
                 yield name, f"segments overlap: id {segment['id']} is listed twice"
             listed.add(segment["id"])
+            if not 0 <= segment["id"] < ID_LIMIT:
+                yield name, f"segment {segment['id']}: ids of this format are below {ID_LIMIT}"
             if segment["category_id"] not in column:
                 yield (
                     name,
@@ -208,7 +212,9 @@ def evaluate_panoptic_files(
         total = total_counts(state.boundaries, size)
         boundaries = panoptic_scores(total, names, is_thing, prefix="B")
         scores = with_boundary_scores(scores, boundaries)
-    if bootstrap and state.counts:
+    if not state.counts:
+        scores.notes.append("No image was evaluated.")
+    if bootstrap:
         draws = draw_images(len(state.counts), bootstrap)
         low, high = interval(sampled_pq(counts_table(state.counts, size), draws))
         scores.summary.update(PQ_low=low, PQ_high=high)

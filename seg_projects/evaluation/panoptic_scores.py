@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,11 +43,7 @@ def panoptic_scores(
         means = zip(("PQ", "SQ", "RQ"), mean_quality(quality, chosen), strict=True)
         summary |= {f"{prefix}{key}{suffix}": value for key, value in means}
     notes = list(notes)
-    for suffix, what in (("", "No segment"), ("_th", "No thing"), ("_st", "No stuff")):
-        if np.isnan(summary[f"{prefix}PQ{suffix}"]):
-            notes.append(
-                f"{what} occurs in truth or prediction: {prefix}PQ{suffix} is undefined (NaN)."
-            )
+    notes += _explain(summary, counts, prefix)
     columns = {
         "PQ": quality.pq,
         "SQ": quality.sq,
@@ -61,6 +57,30 @@ def panoptic_scores(
         for row, name in enumerate(names)
     }
     return Scores(summary=summary, per_category=per_category, notes=notes)
+
+
+def _explain(summary: Mapping[str, float], counts: PanopticCounts, prefix: str) -> Iterator[str]:
+    """Why numbers are undefined or 0: how many predictions fell where."""
+    undefined = [suffix for suffix in GROUPS if np.isnan(summary[f"{prefix}PQ{suffix}"])]
+    if "" in undefined:
+        yield (
+            "No segment that counts occurs in truth or prediction (void, crowds and predictions on "
+            f"them do not): every {prefix}PQ is undefined (NaN)."
+        )
+        return
+    for suffix in undefined:
+        yield (
+            f"No {GROUPS[suffix].removesuffix('s')} occurs in truth or prediction: "
+            f"{prefix}PQ{suffix} is undefined (NaN)."
+        )
+    if not counts.true_positives.any():
+        missed, wrong = counts.false_negatives.sum(), counts.false_positives.sum()
+        found = (
+            f"{wrong} predicted segments match none"
+            if wrong
+            else "nothing that counts was predicted"
+        )
+        yield f"{prefix}PQ is 0: of {missed} segments of the truth none is found, {found}."
 
 
 def with_boundary_scores(scores: Scores, boundaries: Scores) -> Scores:

@@ -11,6 +11,9 @@ from pathlib import Path
 from seg_projects.errors import UserError
 from seg_projects.files import write_atomically, write_json
 
+COLUMNS = 9
+"""Of a printed table: PQ, SQ and RQ of all, things and stuff are side by side."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
@@ -27,18 +30,23 @@ def format_scores(scores: Scores) -> str:
     """Two tables, all categories together and one by one, then the notes."""
     from tabulate import tabulate
 
-    parts = [_table(tabulate, [("all", scores.summary)])]
+    parts = _tables(tabulate, [("all", scores.summary)])
     if scores.per_category:
-        parts.append(_table(tabulate, list(scores.per_category.items())))
+        parts += _tables(tabulate, list(scores.per_category.items()))
     parts += [f"note: {note}" for note in scores.notes]
     return "\n\n".join(parts)
 
 
-def _table(tabulate: object, rows: Sequence[tuple[str, Mapping[str, float]]]) -> str:
+def _tables(tabulate: object, rows: Sequence[tuple[str, Mapping[str, float]]]) -> list[str]:
+    """As many tables as keep each narrower than a screen."""
     assert callable(tabulate)
-    columns = list(rows[0][1])
-    cells = [(name, *(values[column] for column in columns)) for name, values in rows]
-    return str(tabulate(cells, headers=("", *columns), tablefmt="pipe", floatfmt=".3f"))
+    columns, tables = list(rows[0][1]), []
+    for first in range(0, len(columns), COLUMNS):
+        shown = columns[first : first + COLUMNS]
+        cells = [(name, *(values[column] for column in shown)) for name, values in rows]
+        table = tabulate(cells, headers=("", *shown), tablefmt="pipe", floatfmt=".3f")
+        tables.append(str(table))
+    return tables
 
 
 def write_scores_json(path: Path, scores: Scores) -> None:

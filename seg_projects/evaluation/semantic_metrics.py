@@ -10,6 +10,7 @@ import numpy as np
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.confusion import (
+    absence_notes,
     class_counts,
     class_scores,
     confusion_matrix,
@@ -46,6 +47,9 @@ class SemanticMetric(Protocol):
     def scores(self, counts: np.ndarray) -> MetricScores:
         """The scores of (R, K) numbers, of one image or added up over many."""
 
+    def notes(self, counts: np.ndarray, names: Sequence[str]) -> list[str]:
+        """What a reader has to know of undefined numbers, in sentences."""
+
 
 @dataclass(frozen=True, slots=True)
 class PixelMetric:
@@ -70,6 +74,10 @@ class PixelMetric:
         }
         return MetricScores(mean_scores(counts), per_class)
 
+    def notes(self, counts: np.ndarray, names: Sequence[str]) -> list[str]:
+        """Of classes that the truth does not hold."""
+        return absence_notes(counts, names)
+
 
 @dataclass(frozen=True, slots=True)
 class BoundaryF1:
@@ -93,6 +101,15 @@ class BoundaryF1:
         f1[(counts[1] == 0) & (counts[3] == 0)] = np.nan
         return MetricScores({"mBF1": 100 * mean(f1[counts[3] > 0])}, {"BF1": 100 * f1})
 
+    def notes(self, counts: np.ndarray, names: Sequence[str]) -> list[str]:
+        """Where there is no contour."""
+        if counts[3].any():
+            return []
+        return [
+            "mBF1 is undefined (NaN): no class has a contour in the truth; "
+            f"{counts[1].sum()} pixels of predicted contours."
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class BoundaryIoU:
@@ -112,6 +129,10 @@ class BoundaryIoU:
         both, truth, predicted = counts
         iou = 100 * ratio(both, truth + predicted - both)
         return MetricScores({"mBIoU": mean(iou[truth > 0])}, {"BIoU": iou})
+
+    def notes(self, counts: np.ndarray, names: Sequence[str]) -> list[str]:
+        """Where nothing is labelled."""
+        return [] if counts[1].any() else ["mBIoU is undefined (NaN): the truth labels no pixel."]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +164,21 @@ class SurfaceDistance:
             per_class[f"{name}_diagonal"] = ratio(sums + diagonals, both + one_sided)
         means = {f"m{name}": mean(v[~np.isnan(v)]) for name, v in per_class.items()}
         return MetricScores(means, per_class | {"one_sided": one_sided})
+
+    def notes(self, counts: np.ndarray, names: Sequence[str]) -> list[str]:
+        """How many distances there are none of."""
+        missing = int(counts[4].sum())
+        if not counts[0].any():
+            return [
+                "mHD, mHD95 and mASSD are undefined (NaN): in no image truth and prediction hold "
+                f"the same class; {missing} times one side alone holds one."
+            ]
+        if missing:
+            return [
+                f"{missing} times one side alone holds a class of an image: HD, HD95 and ASSD "
+                "leave these out, HD_diagonal and the like count them as the image's diagonal."
+            ]
+        return []
 
 
 Metric = type[BoundaryF1] | type[BoundaryIoU] | type[SurfaceDistance]

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from seg_projects.evaluation.confusion import absence_notes
 from seg_projects.evaluation.scores import Scores
 from seg_projects.evaluation.semantic_metrics import (
     LOWER_IS_BETTER,
     LabelPair,
-    PixelMetric,
     SemanticMetric,
 )
 from seg_projects.evaluation.worst_images import WorstImages
@@ -54,9 +52,9 @@ def semantic_scores(
         for key, values in of_all.per_class.items():
             for name, value in zip(names, values, strict=True):
                 scores.per_category[name][key] = float(value)
-        if isinstance(metric, PixelMetric):
-            scores.notes.extend(absence_notes(total, names))
+        if tables:
+            scores.notes.extend(metric.notes(total, names))
     if not tables:
-        scores.notes.append("No image was evaluated.")
+        scores.notes.append("No image was evaluated: every score is undefined (NaN).")
     scores.worst_images.update(worst.as_json())
     return scores

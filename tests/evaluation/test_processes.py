@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from process_groups import results_of_processes
 
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, Instances
@@ -59,20 +59,6 @@ def _results(images: list[int], folder: Path) -> Any:
     return evaluator.evaluate()
 
 
-def _worker(rank: int, shares: list[list[int]], folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(shares)
-    )
-    results = _results(shares[rank], Path(folder, "several"))
-    if rank == 0:
-        Path(folder, "results.json").write_text(json.dumps(results))
-    else:
-        assert not results
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
-
-
 @pytest.fixture
 def registered(tmp_path: Path, write_panoptic: Any) -> None:
     scenes = []
@@ -96,18 +82,10 @@ SHARES = [[[0, 1, 2], [3, 4]], [[4, 0], [2, 3], [1, 0]], [[3, 1, 0, 4, 2], []]]
 @pytest.mark.parametrize("shares", SHARES, ids=["uneven", "padded", "idle"])
 def test_processes_give_the_numbers_of_one(tmp_path: Path, shares: list[list[int]]) -> None:
     expected = json.dumps(_results(list(range(NUM_IMAGES)), tmp_path / "one"))
-    # Forked: the data set is registered in this process.
-    context = multiprocessing.get_context("fork")
-    workers = [
-        context.Process(target=_worker, args=(rank, shares, str(tmp_path)))
-        for rank in range(len(shares))
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0] * len(shares)
-    assert (tmp_path / "results.json").read_text() == expected
+    results = results_of_processes(
+        len(shares), lambda rank: _results(shares[rank], tmp_path / "several"), tmp_path
+    )
+    assert json.dumps(results) == expected
     for file in (tmp_path / "one").iterdir():
         assert (tmp_path / "several" / file.name).read_bytes() == file.read_bytes()
     assert (tmp_path / "one/panoptic.json").is_file()
