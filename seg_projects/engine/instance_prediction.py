@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
-from seg_projects.data import declare_instance_datasets, declare_instance_masks
-from seg_projects.data.categories import OutputCategories, output_categories
+from seg_projects.data.categories import OutputCategories
+from seg_projects.engine.model_categories import check_num_classes, model_categories
 from seg_projects.engine.prediction_files import write_png
-from seg_projects.engine.predictor import read_categories
 from seg_projects.engine.weights import build_predictor
-from seg_projects.errors import UserError
 from seg_projects.files import write_json
 from seg_projects.visualization.overlay import (
     categories_from_coco,
@@ -38,35 +35,13 @@ class InstancePredictor:
         Raises:
             UserError: the classes are unknown, or not as many as the model has.
         """
-        self.categories = _find_categories(cfg)
-        count = cfg.MODEL.ROI_HEADS.NUM_CLASSES
-        if count != len(self.categories.records):
-            raise UserError(
-                f"MODEL.ROI_HEADS.NUM_CLASSES is {count}, but the model's categories are "
-                f"{len(self.categories.records)}."
-            )
+        self.categories = model_categories(cfg)
+        check_num_classes(cfg, {"ROI_HEADS": len(self.categories.records)})
         self._predictor = build_predictor(cfg)
 
     def __call__(self, image_rgb: np.ndarray) -> Instances:
         """The detections, on the CPU, in an (H, W, 3) uint8 RGB image of any size."""
         return self._predictor(np.ascontiguousarray(image_rgb[:, :, ::-1]))["instances"].to("cpu")
-
-
-def _find_categories(cfg: CfgNode) -> OutputCategories:
-    if (categories := read_categories(cfg)) is not None:
-        return categories
-    declare_instance_datasets(cfg)
-    declare_instance_masks(cfg)
-    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    if names and names[0] in DatasetCatalog.list():
-        metadata = MetadataCatalog.get(names[0])
-        if not hasattr(metadata, "thing_classes"):
-            # Detectron2 reads the classes of a COCO file with its records.
-            DatasetCatalog.get(names[0])
-        return output_categories(metadata)
-    raise UserError(
-        f"The classes are unknown: neither {cfg.OUTPUT_DIR} nor a data set {names[:1]} names them."
-    )
 
 
 def painted_instances(instances: Instances, categories: OutputCategories) -> Panoptic:

@@ -10,11 +10,10 @@ import numpy as np
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from seg_projects.data import declare_panoptic_datasets
 from seg_projects.data.categories import OutputCategories
 from seg_projects.data.datasets.panoptic import IGNORE_LABEL
 from seg_projects.deeplab_config import needs_joint_classes
-from seg_projects.engine.setup import CATEGORIES_FILE
+from seg_projects.engine.model_categories import check_num_classes, model_categories
 from seg_projects.engine.weights import build_predictor
 from seg_projects.errors import UserError
 
@@ -89,16 +88,11 @@ def find_categories(cfg: CfgNode) -> OutputCategories:
     Raises:
         UserError: none of them is there, or they are not as many as the model has classes.
     """
-    categories = _categories(cfg)
-    wanted = {"SEM_SEG_HEAD": categories.num_semantic_classes}
+    categories = model_categories(cfg)
+    listed = {"SEM_SEG_HEAD": categories.num_semantic_classes}
     if not needs_joint_classes(cfg):
-        wanted["ROI_HEADS"] = len(categories.thing_ids)
-    for group, listed in wanted.items():
-        count = cfg.MODEL[group].NUM_CLASSES
-        if count != listed:
-            raise UserError(
-                f"MODEL.{group}.NUM_CLASSES is {count}, but the model's categories are {listed}."
-            )
+        listed["ROI_HEADS"] = len(categories.thing_ids)
+    check_num_classes(cfg, listed)
     return categories
 
 
@@ -117,25 +111,3 @@ def _describe_training_set(cfg: CfgNode, categories: OutputCategories) -> None:
             label_divisor=categories.label_divisor,
             ignore_label=IGNORE_LABEL,
         )
-
-
-def read_categories(cfg: CfgNode) -> OutputCategories | None:
-    """The categories that a training left beside the weights or in ``OUTPUT_DIR``, if any."""
-    folders = (Path(cfg.MODEL.WEIGHTS).parent, Path(cfg.OUTPUT_DIR))
-    for path in (folder / CATEGORIES_FILE for folder in folders):
-        if path.is_file():
-            return OutputCategories.read(path)
-    return None
-
-
-def _categories(cfg: CfgNode) -> OutputCategories:
-    if (categories := read_categories(cfg)) is not None:
-        return categories
-    declare_panoptic_datasets(cfg)
-    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    if not names or not hasattr(MetadataCatalog.get(names[0]), "thing_dataset_id_to_contiguous_id"):
-        raise UserError(
-            f"The classes are unknown: there is neither {Path(cfg.OUTPUT_DIR) / CATEGORIES_FILE} "
-            f"nor a data set {names[:1]}."
-        )
-    return OutputCategories.from_metadata(MetadataCatalog.get(names[0]))

@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
-from seg_projects.data import declare_semantic_datasets
-from seg_projects.data.categories import OutputCategories, output_categories
+from seg_projects.data.categories import OutputCategories
+from seg_projects.engine.model_categories import check_num_classes, model_categories
 from seg_projects.engine.prediction_files import write_png
-from seg_projects.engine.predictor import read_categories
 from seg_projects.engine.weights import build_predictor
-from seg_projects.errors import UserError
 from seg_projects.files import write_atomically
 from seg_projects.modeling import SegSemanticSegmentor
 from seg_projects.visualization.overlay import categories_from_coco, semantic_overlay
@@ -30,13 +27,8 @@ class SemanticPredictor:
         Raises:
             UserError: the classes are unknown, or not as many as the model has.
         """
-        self.categories = _find_categories(cfg)
-        count = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
-        if count != len(self.categories.records):
-            raise UserError(
-                f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is {count}, but the model's categories are "
-                f"{len(self.categories.records)}."
-            )
+        self.categories = model_categories(cfg)
+        check_num_classes(cfg, {"SEM_SEG_HEAD": len(self.categories.records)})
         self._predictor = build_predictor(cfg)
 
     def __call__(self, image_rgb: np.ndarray) -> np.ndarray:
@@ -55,19 +47,6 @@ class SemanticPredictor:
         tensor = torch.as_tensor(resized.astype("float32").transpose(2, 0, 1))
         inputs = {"image": tensor, "height": height, "width": width}
         return predictor.model.predict_labels(inputs)
-
-
-def _find_categories(cfg: CfgNode) -> OutputCategories:
-    if (categories := read_categories(cfg)) is not None:
-        return categories
-    declare_semantic_datasets(cfg)
-    names = [*cfg.DATASETS.TEST, *cfg.DATASETS.TRAIN]
-    if not names or not hasattr(MetadataCatalog.get(names[0]), "stuff_classes"):
-        raise UserError(
-            f"The classes are unknown: neither {cfg.OUTPUT_DIR} nor a data set {names[:1]} "
-            "names them."
-        )
-    return output_categories(MetadataCatalog.get(names[0]))
 
 
 class SemanticFiles:
