@@ -12,11 +12,9 @@ from detectron2.utils.registry import Registry
 from seg_projects.modeling.semantic_heads.deeplab import (
     DeepLabV3PlusHead,
     Norm,
-    absolute_crop_size,
+    decoder_convs,
+    decoder_settings,
     predictor,
-    separable_conv,
-    shapes_of,
-    two_convs,
     upsample,
 )
 
@@ -65,12 +63,12 @@ class PanopticDeepLabInsEmbedHead(DeepLabV3PlusHead):
         self.center_loss_weight = center_loss_weight
         self.offset_loss_weight = offset_loss_weight
         channels = decoder_channels[0]
-        self.center_head = two_convs(channels, channels, head_channels, norm)
+        self.center_head = decoder_convs(channels, channels, head_channels, norm, separable=False)
         self.center_predictor = predictor(head_channels, 1)
-        if kwargs.get("use_depthwise_separable_conv", False):
-            self.offset_head = separable_conv(channels, head_channels, norm)
-        else:
-            self.offset_head = two_convs(channels, channels, head_channels, norm)
+        separable = kwargs.get("use_depthwise_separable_conv", False)
+        self.offset_head = decoder_convs(
+            channels, channels, head_channels, norm, separable=separable
+        )
         self.offset_predictor = predictor(head_channels, 2)
         self.center_loss = nn.MSELoss(reduction="none")
         self.offset_loss = nn.L1Loss(reduction="none")
@@ -79,22 +77,10 @@ class PanopticDeepLabInsEmbedHead(DeepLabV3PlusHead):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         """Reads ``MODEL.INS_EMBED_HEAD``, ``INPUT.CROP`` and the kind of convolution."""
         head = cfg.MODEL.INS_EMBED_HEAD
-        return {
-            "input_shape": shapes_of(
-                input_shape, head.IN_FEATURES, "MODEL.INS_EMBED_HEAD.IN_FEATURES"
-            ),
-            "project_channels": head.PROJECT_CHANNELS,
-            "aspp_dilations": head.ASPP_DILATIONS,
-            "aspp_dropout": head.ASPP_DROPOUT,
-            "decoder_channels": [head.CONVS_DIM] * (len(head.IN_FEATURES) - 1)
-            + [head.ASPP_CHANNELS],
-            "common_stride": head.COMMON_STRIDE,
-            "norm": head.NORM,
-            "train_size": absolute_crop_size(cfg),
+        return decoder_settings(cfg, "INS_EMBED_HEAD", input_shape) | {
             "head_channels": head.HEAD_CHANNELS,
             "center_loss_weight": head.CENTER_LOSS_WEIGHT,
             "offset_loss_weight": head.OFFSET_LOSS_WEIGHT,
-            "use_depthwise_separable_conv": cfg.MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV,
         }
 
     def forward(  # type: ignore[override]  # another kind of branch on the same decoder

@@ -39,15 +39,18 @@ def conv_block(in_channels: int, out_channels: int, kernel_size: int, norm: Norm
     return conv
 
 
-def two_convs(in_channels: int, middle: int, out_channels: int, norm: Norm) -> nn.Sequential:
-    """Two 3x3 convolutions, each with ``norm`` and ReLU."""
-    return nn.Sequential(
-        conv_block(in_channels, middle, 3, norm), conv_block(middle, out_channels, 3, norm)
-    )
+def decoder_convs(
+    in_channels: int, middle: int, out_channels: int, norm: Norm, *, separable: bool
+) -> nn.Module:
+    """Two 3x3 convolutions, each with ``norm`` and ReLU.
 
-
-def separable_conv(in_channels: int, out_channels: int, norm: Norm) -> nn.Module:
-    """A depthwise separable 5x5 convolution: the field of two 3x3, at a fraction of the work."""
+    Separable: a depthwise separable 5x5 convolution, which has the same field at a fraction of the
+    work, and no ``middle``.
+    """
+    if not separable:
+        return nn.Sequential(
+            conv_block(in_channels, middle, 3, norm), conv_block(middle, out_channels, 3, norm)
+        )
     return DepthwiseSeparableConv2d(
         in_channels,
         out_channels,
@@ -161,6 +164,29 @@ def shapes_of(
     return dict(sorted(chosen.items(), key=lambda item: item[1].stride or 0))
 
 
+def decoder_settings(cfg: CfgNode, group: str, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+    """The arguments of :class:`DeepLabV3PlusHead`'s layers up to the decoder's result.
+
+    Args:
+        cfg: whose ``MODEL[group]`` and ``INPUT.CROP`` are read; the kind of convolution is the same
+            in all decoders of a model, ``MODEL.SEM_SEG_HEAD``'s.
+        group: ``SEM_SEG_HEAD`` or ``INS_EMBED_HEAD``.
+        input_shape: channels and stride of each map of the backbone.
+    """
+    head = cfg.MODEL[group]
+    return {
+        "input_shape": shapes_of(input_shape, head.IN_FEATURES, f"MODEL.{group}.IN_FEATURES"),
+        "project_channels": head.PROJECT_CHANNELS,
+        "aspp_dilations": head.ASPP_DILATIONS,
+        "aspp_dropout": head.ASPP_DROPOUT,
+        "decoder_channels": [head.CONVS_DIM] * (len(head.IN_FEATURES) - 1) + [head.ASPP_CHANNELS],
+        "common_stride": head.COMMON_STRIDE,
+        "norm": head.NORM,
+        "train_size": absolute_crop_size(cfg),
+        "use_depthwise_separable_conv": cfg.MODEL.SEM_SEG_HEAD.USE_DEPTHWISE_SEPARABLE_CONV,
+    }
+
+
 class DeepLabV3PlusHead(nn.Module):
     """ASPP on the coarsest map, then a decoder that adds finer maps, then a classifier."""
 
@@ -220,13 +246,16 @@ class DeepLabV3PlusHead(nn.Module):
             strict=True,
         ):
             assert spec.channels is not None, "the map's channels must be known"
-            joined = project + coarser
             self.decoder[name] = nn.ModuleDict(
                 {
                     "project_conv": conv_block(spec.channels, project, 1, norm),
-                    "fuse_conv": separable_conv(joined, fused, norm)
-                    if use_depthwise_separable_conv
-                    else two_convs(joined, fused, fused, norm),
+                    "fuse_conv": decoder_convs(
+                        project + coarser,
+                        fused,
+                        fused,
+                        norm,
+                        separable=use_depthwise_separable_conv,
+                    ),
                 }
             )
         name, spec = by_stride[-1]
@@ -248,23 +277,11 @@ class DeepLabV3PlusHead(nn.Module):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         """Reads ``MODEL.SEM_SEG_HEAD`` and ``INPUT.CROP``."""
         head = cfg.MODEL.SEM_SEG_HEAD
-        return {
-            "input_shape": shapes_of(
-                input_shape, head.IN_FEATURES, "MODEL.SEM_SEG_HEAD.IN_FEATURES"
-            ),
-            "project_channels": head.PROJECT_CHANNELS,
-            "aspp_dilations": head.ASPP_DILATIONS,
-            "aspp_dropout": head.ASPP_DROPOUT,
-            "decoder_channels": [head.CONVS_DIM] * (len(head.IN_FEATURES) - 1)
-            + [head.ASPP_CHANNELS],
-            "common_stride": head.COMMON_STRIDE,
-            "norm": head.NORM,
-            "train_size": absolute_crop_size(cfg),
+        return decoder_settings(cfg, "SEM_SEG_HEAD", input_shape) | {
             "loss_weight": head.LOSS_WEIGHT,
             "loss_type": head.LOSS_TYPE,
             "ignore_value": head.IGNORE_VALUE,
             "num_classes": head.NUM_CLASSES,
-            "use_depthwise_separable_conv": head.USE_DEPTHWISE_SEPARABLE_CONV,
         }
 
     def forward(self, features: dict[str, Tensor], targets: Tensor | None = None) -> Output:

@@ -13,10 +13,9 @@ from .deeplab import (
     DeepLabV3PlusHead,
     Norm,
     Output,
+    decoder_convs,
     pixel_loss,
     predictor,
-    separable_conv,
-    two_convs,
     upsample,
 )
 
@@ -62,10 +61,8 @@ class PanopticDeepLabSemSegHead(DeepLabV3PlusHead):
             **kwargs,
         )
         channels = decoder_channels[0]
-        if kwargs.get("use_depthwise_separable_conv", False):
-            self.head = separable_conv(channels, head_channels, norm)
-        else:
-            self.head = two_convs(channels, channels, head_channels, norm)
+        separable = kwargs.get("use_depthwise_separable_conv", False)
+        self.head = decoder_convs(channels, channels, head_channels, norm, separable=separable)
         self.predictor = predictor(head_channels, num_classes)
         self.loss = pixel_loss(loss_type, ignore_value, top_k=loss_top_k)
 
