@@ -95,16 +95,11 @@ class AnnotatedImage:
     """Relative, with "/", unique within the data set."""
     source: Path | bytes
     """The image's file, or its content where the annotation embeds it."""
-    height: int
-    width: int
+    size: tuple[int, int]
+    """(H, W) in pixels."""
     objects: list[MaskedObject]
     image_id: int | None = None
     """Where the source has one."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        return self.height, self.width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,19 +100,22 @@ def read_coco_instances(
     for annotation in content["annotations"]:
         by_image[annotation["image_id"]].append(annotation)
     for record in content["images"]:
-        path = folder / record["file_name"]
-        stated = (record["height"], record["width"])
-        size = checked_size(path, record["file_name"], log, stated)
-        if size is None:
-            continue
-        yield AnnotatedImage(
-            file_name=record["file_name"],
-            source=path,
-            height=size[0],
-            width=size[1],
-            objects=list(_read_objects(by_image[record["id"]], names, size, log)),
-            image_id=record["id"],
-        )
+        image = listed_image(record, folder, log)
+        if image is not None:
+            annotations = by_image[record["id"]]
+            image.objects.extend(_read_objects(annotations, names, image.size, log))
+            yield image
+
+
+def listed_image(record: Record, folder: Path, log: ConversionLog) -> AnnotatedImage | None:
+    """The image of a COCO ``record``, yet without objects; None, with a note, if unusable."""
+    name = record["file_name"]
+    size = checked_size(folder / name, name, log, (record["height"], record["width"]))
+    if size is None:
+        return None
+    return AnnotatedImage(
+        file_name=name, source=folder / name, size=size, objects=[], image_id=record["id"]
+    )
 
 
 def read_coco_json(source: Path, key: str, what: str) -> dict[str, Any]:

@@ -20,8 +20,7 @@ from seg_projects.data.conversion.annotated import (
     Record,
 )
 from seg_projects.data.conversion.categories import CategoryChoice
-from seg_projects.data.conversion.coco_instances import read_coco_json
-from seg_projects.data.conversion.image_files import checked_size
+from seg_projects.data.conversion.coco_instances import listed_image, read_coco_json
 from seg_projects.data.conversion.output import OutputFolder
 from seg_projects.data.panoptic_ids import read_panoptic_ids, rgb_from_ids
 from seg_projects.errors import UserError
@@ -224,19 +223,10 @@ def read_coco_panoptic(
         if record is None:
             log.note("annotation without image", f"image {annotation['image_id']}; left out")
             continue
-        path = folder / record["file_name"]
-        stated = (record["height"], record["width"])
-        size = checked_size(path, record["file_name"], log, stated)
-        if size is None:
-            continue
-        yield AnnotatedImage(
-            file_name=record["file_name"],
-            source=path,
-            height=size[0],
-            width=size[1],
-            objects=_read_segments(masks, annotation, names, log),
-            image_id=record["id"],
-        )
+        image = listed_image(record, folder, log)
+        if image is not None:
+            image.objects.extend(_read_segments(masks, annotation, names, log))
+            yield image
 
 
 def _read_segments(

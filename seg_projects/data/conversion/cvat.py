@@ -15,7 +15,6 @@ from seg_projects.data.conversion.annotated import (
     ConversionLog,
     MaskedObject,
     ReaderOptions,
-    union,
 )
 from seg_projects.data.conversion.image_files import checked_size
 from seg_projects.errors import UserError
@@ -41,9 +40,7 @@ def read_cvat(source: Path, options: ReaderOptions, log: ConversionLog) -> Itera
         size = checked_size(folder / name, name, log, stated)
         if size is not None:
             objects = _objects(name, entry, size, log)
-            yield AnnotatedImage(
-                file_name=name, source=folder / name, height=size[0], width=size[1], objects=objects
-            )
+            yield AnnotatedImage(file_name=name, source=folder / name, size=size, objects=objects)
 
 
 def _objects(
@@ -64,13 +61,7 @@ def _objects(
         group = element.get("group_id", "0")
         key: object = ("alone", number) if group in ("", "0") else group
         groups.setdefault((element.get("label", ""), key), []).append(shape)
-    objects = []
-    for (label, _), parts in groups.items():
-        polygons = [p for part in parts for p in part.polygons or []]
-        whole = all(part.polygons is not None for part in parts)
-        mask = union([part.mask for part in parts], size)
-        objects.append(MaskedObject(label=label, mask=mask, polygons=polygons if whole else None))
-    return objects
+    return [shapes.as_object(label, parts, size) for (label, _), parts in groups.items()]
 
 
 def _whole(element: ElementTree.Element, name: str) -> int:

@@ -84,6 +84,23 @@ def read_pixels(source: Path | bytes) -> np.ndarray:
         return np.asarray(ImageOps.exif_transpose(image))
 
 
+def read_mask(file: Path, size: tuple[int, int], log: ConversionLog) -> np.ndarray | None:
+    """The values (H, W) or (H, W, C) of a mask for an image of ``size`` (H, W).
+
+    None, with a note, where the file cannot be read or has another size.
+    """
+    try:
+        pixels = read_pixels(file)
+    except OSError as error:
+        log.note("unreadable mask", f"{file}: {error}; left out")
+        return None
+    if pixels.shape[:2] != size:
+        found = pixels.shape[:2]
+        log.note("size mismatch", f"{file}: {found} pixels, the image has {size}; left out")
+        return None
+    return pixels
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 

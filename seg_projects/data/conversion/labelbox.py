@@ -37,8 +37,7 @@ def read_labelbox(
             yield AnnotatedImage(
                 file_name=name,
                 source=folder / name,
-                height=size[0],
-                width=size[1],
+                size=size,
                 objects=list(_objects(name, entries, size, log)),
             )
 

@@ -17,7 +17,6 @@ from seg_projects.data.conversion.annotated import (
     MaskedObject,
     ReaderOptions,
     Record,
-    union,
 )
 from seg_projects.data.conversion.image_files import checked_size, read_json, read_pixels
 from seg_projects.errors import UserError
@@ -61,8 +60,7 @@ def _read_file(
     return AnnotatedImage(
         file_name=str(folder / name),
         source=source,
-        height=size[0],
-        width=size[1],
+        size=size,
         objects=_objects(file, content["shapes"], size, log),
     )
 
@@ -104,13 +102,7 @@ def _objects(
             continue
         key = (label, ("alone", number) if group is None else str(group))
         groups.setdefault(key, []).append(shape)
-    objects = []
-    for (label, _), parts in groups.items():
-        polygons = [p for part in parts for p in part.polygons or []]
-        whole = all(part.polygons is not None for part in parts)
-        mask = union([part.mask for part in parts], size)
-        objects.append(MaskedObject(label=label, mask=mask, polygons=polygons if whole else None))
-    return objects
+    return [shapes.as_object(label, parts, size) for (label, _), parts in groups.items()]
 
 
 def _shape(entry: Record, size: tuple[int, int]) -> shapes.Shape:

@@ -19,8 +19,8 @@ from seg_projects.data.conversion.image_files import (
     checked_size,
     find_image,
     list_images,
+    read_mask,
     read_names,
-    read_pixels,
     require_folder,
 )
 from seg_projects.errors import UserError
@@ -60,8 +60,7 @@ def read_mask_folders(
         yield AnnotatedImage(
             file_name=f"{folder.name}{pictures[0].suffix}",
             source=pictures[0],
-            height=size[0],
-            width=size[1],
+            size=size,
             objects=objects,
         )
 
@@ -77,9 +76,7 @@ def read_instance_maps(
     for name, path, size, values in _maps_with_images(source, options, log):
         masks = split_ids(values).values()
         objects = [MaskedObject(label=label, mask=mask) for mask in masks]
-        yield AnnotatedImage(
-            file_name=name, source=path, height=size[0], width=size[1], objects=objects
-        )
+        yield AnnotatedImage(file_name=name, source=path, size=size, objects=objects)
 
 
 def read_label_maps(
@@ -94,9 +91,7 @@ def read_label_maps(
     names = read_names(options.names)
     for name, path, size, values in _maps_with_images(source, options, log):
         objects = list(class_objects(values, names, name, log))
-        yield AnnotatedImage(
-            file_name=name, source=path, height=size[0], width=size[1], objects=objects
-        )
+        yield AnnotatedImage(file_name=name, source=path, size=size, objects=objects)
 
 
 def read_label_and_instance_maps(
@@ -120,9 +115,7 @@ def read_label_and_instance_maps(
         if numbers is None:
             continue
         objects = list(pair_objects(classes, numbers, names, name, log))
-        yield AnnotatedImage(
-            file_name=name, source=path, height=size[0], width=size[1], objects=objects
-        )
+        yield AnnotatedImage(file_name=name, source=path, size=size, objects=objects)
 
 
 def pair_objects(
@@ -172,9 +165,7 @@ def read_voc(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterat
                 continue
             instances[instances == VOID_VALUE] = 0
             objects = voc_objects(classes, instances, names, object_file, log)
-        yield AnnotatedImage(
-            file_name=name, source=path, height=size[0], width=size[1], objects=list(objects)
-        )
+        yield AnnotatedImage(file_name=name, source=path, size=size, objects=list(objects))
 
 
 def voc_objects(
@@ -245,19 +236,14 @@ def _maps(source: Path, folder: Path, log: ConversionLog) -> Iterator[_MapWithIm
 
 def _read_map(file: Path, size: tuple[int, int], log: ConversionLog) -> np.ndarray | None:
     """(H, W) int32 values; None, with a note, where they cannot be used."""
-    try:
-        pixels = read_pixels(file)
-    except OSError as error:
-        log.note("unreadable mask", f"{file}: {error}; left out")
+    pixels = read_mask(file, size, log)
+    if pixels is None:
         return None
     if pixels.ndim == 3:
         if (pixels[..., :3] != pixels[..., :1]).any():
             log.note("coloured mask", f"{file}: expected one value per pixel; left out")
             return None
         pixels = pixels[..., 0]
-    if pixels.shape != size:
-        log.note("size mismatch", f"{file}: {pixels.shape} pixels, the image has {size}; left out")
-        return None
     return pixels.astype(np.int32)
 
 

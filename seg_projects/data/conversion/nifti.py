@@ -121,7 +121,7 @@ def _slices(
         Image.fromarray(np.ascontiguousarray(grey[..., number].T)).save(buffer, format="PNG")
         objects = list(class_objects(values[..., number].T, names, name, log))
         yield AnnotatedImage(
-            file_name=name, source=buffer.getvalue(), height=height, width=width, objects=objects
+            file_name=name, source=buffer.getvalue(), size=(height, width), objects=objects
         )
 
 

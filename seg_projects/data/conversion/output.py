@@ -68,8 +68,8 @@ class OutputFolder:
         return {
             "id": number if image.image_id is None else image.image_id,
             "file_name": image.file_name,
-            "height": image.height,
-            "width": image.width,
+            "height": image.size[0],
+            "width": image.size[1],
         }
 
     def mask_name(self, image_name: str) -> str:

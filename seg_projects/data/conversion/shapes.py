@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from seg_projects.data.conversion.annotated import BoxMask
+from seg_projects.data.conversion.annotated import BoxMask, MaskedObject, union
 
 Point = tuple[float, float]
 Points = Sequence[Sequence[float]]
@@ -22,6 +22,14 @@ class Shape(NamedTuple):
 
     mask: BoxMask
     polygons: list[list[float]] | None
+
+
+def as_object(label: str, parts: Sequence[Shape], size: tuple[int, int]) -> MaskedObject:
+    """One object of all ``parts``, in an image of ``size`` (H, W)."""
+    polygons = [p for part in parts for p in part.polygons or []]
+    whole = all(part.polygons is not None for part in parts)
+    mask = union([part.mask for part in parts], size)
+    return MaskedObject(label=label, mask=mask, polygons=polygons if whole else None)
 
 
 def polygon(points: Points, size: tuple[int, int], holes: Sequence[Points] = ()) -> Shape:

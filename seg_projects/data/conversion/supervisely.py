@@ -45,9 +45,7 @@ def read_supervisely(
         size = checked_size(path, relative, log, stated)
         if size is not None:
             objects = list(_objects(file, entries, size, log))
-            yield AnnotatedImage(
-                file_name=relative, source=path, height=size[0], width=size[1], objects=objects
-            )
+            yield AnnotatedImage(file_name=relative, source=path, size=size, objects=objects)
 
 
 def _objects(

@@ -24,8 +24,8 @@ from seg_projects.data.conversion.image_files import (
     checked_size,
     find_image,
     list_images,
+    read_mask,
     read_names,
-    read_pixels,
     require_folder,
 )
 from seg_projects.data.conversion.output import OutputFolder
@@ -100,21 +100,18 @@ def read_two_channels(
             yield AnnotatedImage(
                 file_name=image.name,
                 source=image,
-                height=size[0],
-                width=size[1],
+                size=size,
                 objects=list(_objects(pixels, names, file, log)),
             )
 
 
 def _read_channels(file: Path, size: tuple[int, int], log: ConversionLog) -> np.ndarray | None:
     """(H, W, 2) int32; None, with a note, where the file cannot be used."""
-    try:
-        pixels = read_pixels(file)
-    except OSError as error:
-        log.note("unreadable mask", f"{file}: {error}; left out")
+    pixels = read_mask(file, size, log)
+    if pixels is None:
         return None
-    if pixels.ndim != 3 or pixels.shape[:2] != size:
-        log.note("size mismatch", f"{file}: {pixels.shape} values, the image has {size}; left out")
+    if pixels.ndim != 3:
+        log.note("mask of one channel", f"{file}: expected two values per pixel; left out")
         return None
     return pixels[..., :2].astype(np.int32)
 

@@ -48,9 +48,7 @@ def read_via(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterat
                 continue
             if label is not None:
                 objects.append(MaskedObject(label=label, mask=shape.mask, polygons=shape.polygons))
-        yield AnnotatedImage(
-            file_name=name, source=folder / name, height=size[0], width=size[1], objects=objects
-        )
+        yield AnnotatedImage(file_name=name, source=folder / name, size=size, objects=objects)
 
 
 def _find_json(source: Path) -> Path:

@@ -41,8 +41,7 @@ def read_yolo(source: Path, options: ReaderOptions, log: ConversionLog) -> Itera
         yield AnnotatedImage(
             file_name=relative.as_posix(),
             source=path,
-            height=size[0],
-            width=size[1],
+            size=size,
             objects=list(_objects(text, content.splitlines(), size, names, log)),
         )
 

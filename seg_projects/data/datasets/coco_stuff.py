@@ -137,9 +137,7 @@ def _read_pair(label: Path, images: Path, instances: Path, log: ConversionLog) -
         if values.shape != size:
             raise UserError(f"{path} has the shape {values.shape}, its image {size}.")
     objects = list(pair_objects(classes, numbers, NAMES, label.name, log))
-    return AnnotatedImage(
-        file_name=image.name, source=image, height=size[0], width=size[1], objects=objects
-    )
+    return AnnotatedImage(file_name=image.name, source=image, size=size, objects=objects)
 
 
 def prepare_panoptic_stuff(root: Path) -> list[Path]:

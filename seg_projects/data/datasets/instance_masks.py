@@ -121,8 +121,8 @@ def read_masks(layout: Layout, source: Path, images: Path | None, label: str) ->
         {
             "file_name": str(image.source),
             "image_id": image.file_name,
-            "height": image.height,
-            "width": image.width,
+            "height": image.size[0],
+            "width": image.size[1],
             "annotations": [
                 {**shape_record(item, image.size), "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
                 for item in image.objects

@@ -54,8 +54,8 @@ def read_converted(tool: str, source: Path, options: ReaderOptions) -> Converted
         record = {
             "id": len(images) + 1,
             "file_name": _relative(image.source, folder),
-            "height": image.height,
-            "width": image.width,
+            "height": image.size[0],
+            "width": image.size[1],
         }
         images.append(record)
         for item in image.objects:
