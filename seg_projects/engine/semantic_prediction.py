@@ -15,6 +15,7 @@ from seg_projects.engine.prediction_files import write_png
 from seg_projects.engine.weights import build_predictor
 from seg_projects.files import write_atomically
 from seg_projects.modeling import SegSemanticSegmentor
+from seg_projects.postprocessing import argmax_labels
 from seg_projects.visualization.overlay import categories_from_coco, semantic_overlay
 
 
@@ -39,7 +40,7 @@ class SemanticPredictor:
     def _labels(self, image_bgr: np.ndarray) -> Tensor:
         predictor = self._predictor
         if not isinstance(predictor.model, SegSemanticSegmentor):
-            return predictor(image_bgr)["sem_seg"].argmax(dim=0)
+            return argmax_labels(predictor(image_bgr)["sem_seg"])
         # What the predictor does with an image, but for the scores at its size.
         height, width = image_bgr.shape[:2]
         image = image_bgr[:, :, ::-1] if predictor.input_format == "RGB" else image_bgr

@@ -2,6 +2,7 @@
 
 from .augmented_scores import augmented_scores
 from .center_grouping import PanopticGrouping, group_panoptic
+from .label_argmax import argmax_labels
 from .panoptic_instances import instances_of
 from .panoptic_labels import segments_of_labels
 from .panoptic_merge import merge_instances_and_stuff
@@ -10,6 +11,7 @@ from .upsampled_labels import upsampled_labels
 
 __all__ = [
     "PanopticGrouping",
+    "argmax_labels",
     "augmented_scores",
     "group_panoptic",
     "instances_of",

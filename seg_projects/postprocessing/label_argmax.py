@@ -12,22 +12,25 @@ BLOCK = 8192
 """Pixels whose best score so far stays in the processor's cache."""
 
 
-def argmax_labels(scores: Tensor) -> Tensor:
+def argmax_labels(scores: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
     """The class (H, W) of the highest of the scores (K, H, W) at each pixel, the first of equals.
 
-    What ``scores.argmax(dim=0)`` gives, NaN included, in the narrowest type: uint8 up to 256
-    classes, int32 beyond. On the CPU it takes a fraction of the time, with numba installed even
-    less; elsewhere the device does it, without waiting.
+    What ``scores.argmax(dim=0)`` gives, NaN included. On the CPU it takes a fraction of the time,
+    with numba installed even less; elsewhere the device does it, without waiting.
+
+    Args:
+        scores: (K, H, W).
+        dtype: of the result; None for the narrowest: uint8 up to 256 classes, int32 beyond.
     """
     classes = scores.shape[0]
     narrow = torch.uint8 if classes <= 256 else torch.int32
     blockwise = scores.dtype == torch.float32 and scores.is_cpu and scores.numel()
     if not blockwise:
-        return scores.argmax(dim=0).to(narrow)
+        return scores.argmax(dim=0).to(dtype or narrow)
     labels = torch.empty(scores.shape[1:], dtype=narrow)
     flat = scores.detach().reshape(classes, -1).numpy()
     _block_argmax()(flat, labels.view(-1).numpy())
-    return labels
+    return labels.to(dtype or narrow)
 
 
 def _block_argmax() -> Callable[[np.ndarray, np.ndarray], None]:

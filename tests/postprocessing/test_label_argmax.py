@@ -27,6 +27,9 @@ def test_labels_are_those_of_argmax(classes: int, height: int, width: int) -> No
     labels = argmax_labels(scores)
     assert labels.dtype == (torch.uint8 if classes <= 256 else torch.int32)
     assert np.array_equal(labels.numpy(), expected)
+    wide = argmax_labels(scores, dtype=torch.int64)
+    assert wide.dtype == torch.int64
+    assert torch.equal(wide, scores.argmax(dim=0))
     by_numpy = np.empty(height * width, dtype=np.int32)
     numpy_block_argmax(scores.reshape(classes, -1).numpy(), by_numpy)
     assert np.array_equal(by_numpy.reshape(height, width), expected)

@@ -17,7 +17,7 @@ from seg_projects.deeplab_config import check_joint_classes, target_settings
 from seg_projects.errors import UserError
 from seg_projects.modeling.instance_heads import build_ins_embed_branch
 from seg_projects.modeling.instance_heads.device_targets import device_targets
-from seg_projects.postprocessing import group_panoptic, instances_of
+from seg_projects.postprocessing import argmax_labels, group_panoptic, instances_of
 
 VOID = -1
 LABEL_DIVISOR = 1000  # where the data set names none
@@ -152,7 +152,8 @@ class SegPanopticDeepLab(nn.Module):
         if self.scale_offsets:
             # Filled on the device, without a copy from the host.
             offsets = torch.stack([offsets[0] * (height / size[0]), offsets[1] * (width / size[1])])
-        panoptic, _ = group_panoptic(logits.argmax(dim=0), heatmap[0], offsets, **self.grouping)
+        labels = argmax_labels(logits, dtype=torch.int64)
+        panoptic, _ = group_panoptic(labels, heatmap[0], offsets, **self.grouping)
         result: dict[str, Any] = {"sem_seg": logits, "panoptic_seg": (panoptic, None)}
         if self.predict_instances:
             instances = instances_of(

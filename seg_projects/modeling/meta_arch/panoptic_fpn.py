@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from detectron2.config import CfgNode, configurable
@@ -11,7 +12,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, PanopticFPN
 from detectron2.modeling.postprocessing import detector_postprocess, sem_seg_postprocess
 from detectron2.structures import Instances
 from seg_projects.modeling.losses.learned_balance import LearnedBalance
-from seg_projects.postprocessing import merge_instances_and_stuff
+from seg_projects.postprocessing import argmax_labels, merge_instances_and_stuff
 
 
 @META_ARCH_REGISTRY.register()
@@ -98,7 +99,7 @@ class SegPanopticFPN(PanopticFPN):
             instances.pred_boxes.tensor,
             instances.scores,
             instances.pred_classes,
-            sem_seg.argmax(dim=0),
+            argmax_labels(sem_seg, dtype=torch.int64),
             overlap_threshold=self.combine_overlap_thresh,
             stuff_area_limit=self.combine_stuff_area_thresh,
             score_threshold=self.combine_instances_score_thresh,
