@@ -22,6 +22,15 @@ def _row_of(id_, known, rows, none):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _end_of_run(values, start):  # type: ignore[no-untyped-def]
+    """The first place behind ``start`` where another value stands, or the length of ``values``."""
+    end = start + 1
+    while end < len(values) and values[end] == values[start]:
+        end += 1
+    return end
+
+
+@njit(cache=True)
 def areas_and_sums(ids, known, rows, none):  # type: ignore[no-untyped-def]
     """(S + 1, 3) int64: pixels of each segment, sum of their y, sum of their x.
 
@@ -35,11 +44,8 @@ def areas_and_sums(ids, known, rows, none):  # type: ignore[no-untyped-def]
     for y in range(ids.shape[0]):
         start = 0
         while start < ids.shape[1]:
-            id_ = ids[y, start]
-            end = start + 1
-            while end < ids.shape[1] and ids[y, end] == id_:
-                end += 1
-            row = _row_of(id_, known, rows, none)
+            end = _end_of_run(ids[y], start)
+            row = _row_of(ids[y, start], known, rows, none)
             sums[row, 0] += end - start
             sums[row, 1] += y * (end - start)
             sums[row, 2] += (start + end - 1) * (end - start) // 2
@@ -66,11 +72,8 @@ def paint(ids, known, rows, labels, weights, centers_yx, sem_seg, maps, offset):
     for y in range(ids.shape[0]):
         start = 0
         while start < ids.shape[1]:
-            id_ = ids[y, start]
-            end = start + 1
-            while end < ids.shape[1] and ids[y, end] == id_:
-                end += 1
-            row = _row_of(id_, known, rows, none)
+            end = _end_of_run(ids[y], start)
+            row = _row_of(ids[y, start], known, rows, none)
             sem_seg[y, start:end] = labels[row]
             for kind in range(3):
                 maps[kind, y, start:end] = weights[row, kind]

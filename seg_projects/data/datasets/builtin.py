@@ -8,11 +8,9 @@ when a set is loaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_coco_json
@@ -57,16 +55,15 @@ def _register_cityscapes(root: Path) -> None:
     colors = [c["color"] for c in CITYSCAPES_CATEGORIES]
     for split in cityscapes.SPLITS:
         images = root / "leftImg8bit" / split
-        if _is_new(name := f"cityscapes_sem_seg_{split}"):
-            catalog_label_maps(
-                name,
-                partial(_load_cityscapes_sem_seg, root, split),
-                classes=classes,
-                table=_table(classes, _with_void(cityscapes.TRAIN_IDS, 34)),
-                image_root=images,
-                label_root=root / "gtFine" / split,
-                colors=colors,
-            )
+        _register_label_maps(
+            f"cityscapes_sem_seg_{split}",
+            partial(_load_cityscapes_sem_seg, root, split),
+            classes=classes,
+            value_map=_with_void(cityscapes.TRAIN_IDS, 34),
+            image_root=images,
+            label_root=root / "gtFine" / split,
+            colors=colors,
+        )
         if _is_new(name := f"cityscapes_panoptic_{split}"):
             annotations = cityscapes.panoptic_json(root, split)
             catalog_panoptic(
@@ -93,15 +90,13 @@ def _load_cityscapes_sem_seg(root: Path, split: str) -> list[Record]:
 
 def _register_voc(root: Path) -> None:
     for split in pascal_voc.SPLITS:
-        if _is_new(name := f"voc_2012_sem_seg_{split}"):
-            catalog_label_maps(
-                name,
-                partial(pascal_voc.load_voc_sem_seg, root, split),
-                classes=pascal_voc.CLASSES,
-                table=_table(pascal_voc.CLASSES),
-                image_root=root / "JPEGImages",
-                label_root=root / "SegmentationClass",
-            )
+        _register_label_maps(
+            f"voc_2012_sem_seg_{split}",
+            partial(pascal_voc.load_voc_sem_seg, root, split),
+            classes=pascal_voc.CLASSES,
+            image_root=root / "JPEGImages",
+            label_root=root / "SegmentationClass",
+        )
         _register_instances(
             f"voc_2012_instance_seg_{split}",
             pascal_voc.instances_json(root, split),
@@ -113,15 +108,14 @@ def _register_voc(root: Path) -> None:
 
 def _register_coco_stuff(root: Path) -> None:
     for split in coco_stuff.SPLITS:
-        if _is_new(name := f"coco_2017_{split}_stuff"):
-            catalog_label_maps(
-                name,
-                partial(coco_stuff.load_coco_stuff, root, split),
-                classes=coco_stuff.CLASSES,
-                table=_table(coco_stuff.CLASSES, coco_stuff.VALUE_MAP),
-                image_root=root / f"{split}2017",
-                label_root=root / "stuffthingmaps" / f"{split}2017",
-            )
+        _register_label_maps(
+            f"coco_2017_{split}_stuff",
+            partial(coco_stuff.load_coco_stuff, root, split),
+            classes=coco_stuff.CLASSES,
+            value_map=coco_stuff.VALUE_MAP,
+            image_root=root / f"{split}2017",
+            label_root=root / "stuffthingmaps" / f"{split}2017",
+        )
 
 
 def _register_prepared(
@@ -131,21 +125,42 @@ def _register_prepared(
     script = {"oxford_pets": "pets", "camvid": "camvid", "ade20k_150": "ade"}[name]
     folder = root / f"prepared_{script}"
     for split in splits:
-        if _is_new(full := f"{name}_{split}"):
-            images, labels = folder / "images" / split, folder / "labels" / split
-            catalog_label_maps(
-                full,
-                partial(_load_prepared, images, labels, script),
-                classes=classes,
-                table=_table(classes),
-                image_root=images,
-                label_root=labels,
-            )
+        images, labels = folder / "images" / split, folder / "labels" / split
+        _register_label_maps(
+            f"{name}_{split}",
+            partial(_load_prepared, images, labels, script),
+            classes=classes,
+            image_root=images,
+            label_root=labels,
+        )
 
 
 def _load_prepared(images: Path, labels: Path, script: str) -> list[Record]:
     require_files([images, labels], f"run `python datasets/prepare_{script}.py SOURCE` first")
     return load_semantic_records(images, labels)
+
+
+def _register_label_maps(
+    name: str,
+    load: Callable[[], list[Record]],
+    *,
+    classes: Sequence[str],
+    value_map: Mapping[int, int] | None = None,
+    image_root: Path,
+    label_root: Path,
+    colors: Sequence[Sequence[int]] | None = None,
+) -> None:
+    """As ``catalog_label_maps``; ``value_map`` is {value in the file: class}, where they differ."""
+    if _is_new(name):
+        catalog_label_maps(
+            name,
+            load,
+            classes=classes,
+            table=class_table(len(classes), value_map=value_map, ignore_label=IGNORED),
+            image_root=image_root,
+            label_root=label_root,
+            colors=colors,
+        )
 
 
 def _register_instances(
@@ -168,10 +183,6 @@ def _register_instances(
         thing_colors=[list(spread_color(i)) for i in range(len(categories))],
         thing_dataset_id_to_contiguous_id={c["id"]: i for i, c in enumerate(categories)},
     )
-
-
-def _table(classes: Sequence[str], value_map: Mapping[int, int] | None = None) -> np.ndarray:
-    return class_table(len(classes), value_map=value_map, ignore_label=IGNORED)
 
 
 def _with_void(value_map: Mapping[int, int], count: int) -> dict[int, int]:

@@ -152,6 +152,14 @@ def check_norm(norm: str, channels: int) -> None:
         )
 
 
+def classifier(in_channels: int, num_classes: int, *, kernel_size: int = 1) -> Conv2d:
+    """A convolution to (N, K, H, W) logits, which are about 0 at first."""
+    conv = Conv2d(in_channels, num_classes, kernel_size=kernel_size, padding=kernel_size // 2)
+    nn.init.normal_(conv.weight, std=0.01)
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
 def conv_block(
     in_channels: int, out_channels: int, *, norm: str, kernel_size: int = 3, stride: int = 1
 ) -> Conv2d:

@@ -17,7 +17,7 @@ from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from seg_projects.errors import UserError
 
-from .base import SemanticHead, check_norm, conv_block, crop_to, upsample
+from .base import SemanticHead, check_norm, classifier, conv_block, crop_to, upsample
 
 # Of the pyramid of PSPNet (arXiv:1612.01105): an image is summed up in 1, 4, 9 and 36 cells.
 PYRAMID = (1, 2, 3, 6)
@@ -65,9 +65,9 @@ class ICNetHead(SemanticHead):
             CascadeFusion(coarse, fine, conv_dims, norm=norm)
             for coarse, fine in zip(widths, reversed(finer), strict=True)
         )
-        self.guides = nn.ModuleList(_classifier(width, num_classes) for width in widths)
+        self.guides = nn.ModuleList(classifier(width, num_classes) for width in widths)
         self.guide_weights = tuple(guide_weights)
-        self.predictor = _classifier(conv_dims, num_classes)
+        self.predictor = classifier(conv_dims, num_classes)
         # Of what each guide and, last, the prediction is compared with.
         self.strides = [input_shape[name].stride or 1 for name in self.in_features[1::-1]]
         self.stride = max(1, self.strides[-1] // 2)
@@ -167,10 +167,3 @@ def pyramid_sum(x: Tensor) -> Tensor:
         for cells in PYRAMID
     ]
     return x + torch.stack(pooled).sum(dim=0)
-
-
-def _classifier(in_channels: int, num_classes: int) -> Conv2d:
-    conv = Conv2d(in_channels, num_classes, kernel_size=1)
-    nn.init.normal_(conv.weight, std=0.01)
-    nn.init.zeros_(conv.bias)
-    return conv

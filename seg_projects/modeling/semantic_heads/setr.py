@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.config import CfgNode, configurable
-from detectron2.layers import Conv2d, ShapeSpec, get_norm
+from detectron2.layers import ShapeSpec, get_norm
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from seg_projects.errors import UserError
 
-from .base import SemanticHead, conv_block
+from .base import SemanticHead, classifier, conv_block
 
 KEY = "MODEL.SEM_SEG_HEAD.IN_FEATURES"
 
@@ -132,7 +132,7 @@ class SETRPUPHead(SETRHead):
         for before in (channels[0], *[conv_dims] * (self._doublings - 1)):
             layers.append(conv_block(before, conv_dims, norm=norm))
             layers.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
-        return nn.Sequential(*layers, _classifier(conv_dims, num_classes))
+        return nn.Sequential(*layers, classifier(conv_dims, num_classes))
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -184,7 +184,7 @@ class Aggregation(nn.Module):
             )
             for _ in channels
         )
-        self.predictor = _classifier(half * len(channels), num_classes)
+        self.predictor = classifier(half * len(channels), num_classes)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """(N, C, h, w) maps, the deepest last, to (N, K, 4 h, 4 w) logits."""
@@ -205,7 +205,7 @@ def naive_decoder(channels: int, conv_dims: int, num_classes: int, *, norm: str)
     return nn.Sequential(
         _norm(channels),
         conv_block(channels, conv_dims, norm=norm, kernel_size=1),
-        _classifier(conv_dims, num_classes),
+        classifier(conv_dims, num_classes),
     )
 
 
@@ -214,10 +214,3 @@ def _norm(channels: int) -> nn.Module:
     layer = get_norm("LN", channels)
     assert layer is not None
     return layer
-
-
-def _classifier(channels: int, num_classes: int) -> Conv2d:
-    conv = Conv2d(channels, num_classes, kernel_size=1)
-    nn.init.normal_(conv.weight, std=0.01)
-    nn.init.zeros_(conv.bias)
-    return conv

@@ -17,7 +17,7 @@ from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from seg_projects.errors import UserError
 
-from .base import SemanticHead, conv_block, crop_to
+from .base import SemanticHead, classifier, conv_block, crop_to
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -62,9 +62,7 @@ class UNetHead(SemanticHead):
                 before, skips, wanted, reversed(self.ratios), strict=True
             )
         )
-        self.predictor = Conv2d(wanted[-1], num_classes, kernel_size=1)
-        nn.init.normal_(self.predictor.weight, std=0.01)
-        nn.init.zeros_(self.predictor.bias)
+        self.predictor = classifier(wanted[-1], num_classes)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from seg_projects.errors import UserError
 
-from .base import SemanticHead, check_norm, crop_to
+from .base import SemanticHead, check_norm, classifier, crop_to
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -64,9 +64,7 @@ class XceptionUNetHead(SemanticHead):
         for index, out in enumerate(channels, 1):
             if name := self.skip_names.get(stride >> index):
                 self.skips[name] = nn.Conv2d(input_shape[name].channels or 0, out, kernel_size=1)
-        self.predictor = Conv2d(channels[-1], num_classes, kernel_size=3, padding=1)
-        nn.init.normal_(self.predictor.weight, std=0.01)
-        nn.init.zeros_(self.predictor.bias)
+        self.predictor = classifier(channels[-1], num_classes, kernel_size=3)
         self.coarsest_stride = stride
         # Of the logits.
         self.stride = 1
