@@ -74,6 +74,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Converts; returns the exit status: 1 for notes under --strict, 2 for a user's mistake."""
     args = parse_arguments(argv)
+    from seg_projects.command_line import run_tool
+
+    return run_tool(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reads, writes and prints what was left out; returns the exit status."""
     from seg_projects.data.conversion import ConversionLog
     from seg_projects.data.conversion.command import convert, describe_training
     from seg_projects.errors import UserError
@@ -82,10 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         written = convert(args, log)
         following = describe_training(args, CONFIGS)
-    except UserError as error:
+    except UserError:
         print(log.table(), file=sys.stderr)
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise
     print(log.table() or "Nothing was left out.")
     print(f"Written: {written}")
     print(following, end="")

@@ -122,23 +122,25 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0, 1 where ``--fail-under`` is not met, 2 for a user's mistake."""
     args = build_parser().parse_args(argv)
-    from seg_projects.errors import UserError
+    from seg_projects.command_line import run_tool
+
+    return run_tool(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores, writes and prints; returns the exit status."""
     from seg_projects.evaluation import scores as results
 
-    try:
-        if args.kind == "runs":
-            print(_compare_runs(args.first, args.second, args.samples))
-            return 0
-        thresholds = [results.parse_threshold(text) for text in args.fail_under]
-        scores = _evaluate(args)
-        unmet = results.unmet_thresholds(scores, thresholds)
-        if args.json:
-            results.write_scores_json(args.json, scores)
-        if args.csv:
-            results.write_scores_csv(args.csv, scores)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.kind == "runs":
+        print(_compare_runs(args.first, args.second, args.samples))
+        return 0
+    thresholds = [results.parse_threshold(text) for text in args.fail_under]
+    scores = _evaluate(args)
+    unmet = results.unmet_thresholds(scores, thresholds)
+    if args.json:
+        results.write_scores_json(args.json, scores)
+    if args.csv:
+        results.write_scores_csv(args.csv, scores)
     print(results.format_scores(scores))
     for sentence in unmet:
         print(f"failed: {sentence}", file=sys.stderr)

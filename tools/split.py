@@ -38,25 +38,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--group-by", metavar="REGEX", help="(...) in the file name: images that stay together")
     add("--seed", type=int, default=0, help="another seed, another split")
     args = parser.parse_args(argv)
+    if args.folds is not None and args.folds < 2:
+        parser.error(f"--folds {args.folds}: at least 2")
+    from seg_projects.command_line import run_tool
+
+    return run_tool(lambda: split(args))
+
+
+def split(args: argparse.Namespace) -> int:
+    """Writes the parts or folds; returns the exit status."""
     from seg_projects.data.doctor import read_annotations
     from seg_projects.data.split import split_coco
     from seg_projects.errors import UserError
     from seg_projects.files import write_json
 
-    if args.folds is not None and args.folds < 2:
-        parser.error(f"--folds {args.folds}: at least 2")
     shares = [1.0] * args.folds if args.folds else [share for _, share in args.parts]
     folder = args.output or args.json.parent
-    try:
-        content = read_annotations(args.json)
-        parts = split_coco(content, shares, group_pattern=args.group_by, seed=args.seed)
-        names = [name for name, _ in args.parts or ()]
-        files = _folds(parts) if args.folds else dict(zip(names, parts, strict=True))
-        if folder / args.json.name in [folder / f"{name}.json" for name in files]:
-            raise UserError(f"A part would overwrite {args.json}: choose another name.")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    content = read_annotations(args.json)
+    parts = split_coco(content, shares, group_pattern=args.group_by, seed=args.seed)
+    names = [name for name, _ in args.parts or ()]
+    files = _folds(parts) if args.folds else dict(zip(names, parts, strict=True))
+    if folder / args.json.name in [folder / f"{name}.json" for name in files]:
+        raise UserError(f"A part would overwrite {args.json}: choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in files.items():
         write_json(folder / f"{name}.json", part)
