@@ -45,7 +45,6 @@ def shrink(cfg: CfgNode) -> None:
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", ""
     if cfg.MODEL.TIMM.NAME.startswith("vit_large"):
         _shrink_vit(cfg)
-    _halve_large_vit(cfg)
     # Detectron2 has its ResNets of 18 and 34 layers in one width alone.
     if cfg.MODEL.RESNETS.DEPTH >= 50 or not cfg.MODEL.BACKBONE.NAME.startswith("build_resnet"):
         cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = WIDTH
@@ -59,18 +58,6 @@ def _shrink_vit(cfg: CfgNode) -> None:
     head = cfg.MODEL.SEM_SEG_HEAD
     head.IN_FEATURES = [half[name] for name in head.IN_FEATURES]
     head.AUXILIARY = [[half[name], weight] for name, weight in head.AUXILIARY]
-
-
-def _halve_large_vit(cfg: CfgNode) -> None:
-    """ViT-L's 24 blocks become the 12 of the smallest ViT."""
-    if "vit_large" not in cfg.MODEL.TIMM.NAME:
-        return
-    cfg.MODEL.TIMM.NAME = cfg.MODEL.TIMM.NAME.replace("large", "tiny")
-    cfg.MODEL.TIMM.OUT_INDICES = [index // 2 for index in cfg.MODEL.TIMM.OUT_INDICES]
-    head = cfg.MODEL.SEM_SEG_HEAD
-    halves = {f"block{index}": f"block{index // 2}" for index in range(24)}
-    head.IN_FEATURES = [halves[name] for name in head.IN_FEATURES]
-    head.AUXILIARY = [[halves[name], weight] for name, weight in head.AUXILIARY]
 
 
 def _limit(node: CfgNode) -> None:

@@ -170,7 +170,7 @@ def test_a_snapshot_uses_its_memory_again() -> None:
     assert snapshot.take({"a": torch.full((6,), 3)})["a"].tolist() == [3] * 6
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_snapshot_of_a_gpu_is_pinned_and_equal() -> None:
     values = torch.randn(1000, 100, device="cuda")
     copied = Snapshot().take([values, values[3:5].T])

@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 from tiny_configs import shrink
 from tiny_runs import REPOSITORY
+from torch import nn
 
 from seg_projects.engine import SegTrainer, load_config
 from seg_projects.errors import UserError
+from seg_projects.modeling import SegSemanticSegmentor
 
 
-def _build(config: str, keys: dict[str, Any]) -> None:
+def _build(config: str, keys: dict[str, Any]) -> nn.Module:
     cfg = load_config(REPOSITORY / "configs" / f"{config}.yaml")
     shrink(cfg)
     # So that an override is as large as it says.
     cfg.merge_from_list([part for item in keys.items() for part in item])
-    SegTrainer.build_model(cfg)
+    return SegTrainer.build_model(cfg)
 
 
 FPN = "overfit/panoptic_fpn_coco"
@@ -107,4 +109,5 @@ def test_wrong_config_is_named(config: str, keys: dict[str, Any], message: str) 
 
 
 def test_images_in_their_own_size_are_not_checked() -> None:
-    _build("voc/fcn", {"INPUT.MIN_SIZE_TEST": 0, "INPUT.MIN_SIZE_TRAIN": (0,)})
+    model = _build("voc/fcn", {"INPUT.MIN_SIZE_TEST": 0, "INPUT.MIN_SIZE_TRAIN": (0,)})
+    assert isinstance(model, SegSemanticSegmentor)

@@ -307,5 +307,6 @@ def test_nested_weights_are_found(tmp_path: Path) -> None:
 def test_reading_needs_no_timm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     cfg = _cfg()
-    cfg.MODEL.WEIGHTS = _save(tmp_path / "resnet18.pth", _resnet18())
-    _load(cfg)
+    weights = _resnet18()
+    cfg.MODEL.WEIGHTS = _save(tmp_path / "resnet18.pth", weights)
+    assert torch.equal(_load(cfg).backbone.stem.conv1.weight, weights["conv1.weight"])

@@ -119,7 +119,7 @@ def _entry(place: Any, task: Task) -> dict[str, Any]:
 def _compiled_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the loops that numba compiles, however few the detections, and without."""
     if request.param:
-        pytest.importorskip("numba")
+        pytest.importorskip("numba", reason="the extra `fast` is not installed")
     monkeypatch.setattr(average_precision, "KERNELS_FROM", 0 if request.param else float("inf"))
 
 

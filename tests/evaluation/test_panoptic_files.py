@@ -45,7 +45,9 @@ def _segments(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _panopticapi(truth: Path, masks: Path, predicted: Path, predicted_masks: Path) -> Any:
-    evaluation = pytest.importorskip("panopticapi.evaluation")
+    evaluation = pytest.importorskip(
+        "panopticapi.evaluation", reason="panopticapi is an independent check"
+    )
     content = json.loads(truth.read_text())
     found = {a["image_id"]: a for a in json.loads(predicted.read_text())["annotations"]}
     categories = {c["id"]: c for c in content["categories"]}
@@ -141,7 +143,7 @@ def test_areas_are_counted_from_pixels_and_wrong_fields_named(
 
 @pytest.mark.parametrize("edit", [_halve_areas, _areas_before_overlaps])
 def test_panopticapi_is_misled_by_the_field(evaluate: Evaluate, tmp_path: Path, edit: Edit) -> None:
-    pytest.importorskip("panopticapi")
+    pytest.importorskip("panopticapi", reason="panopticapi is an independent check")
     evaluate(edit_truth=edit)
     sides = [
         (tmp_path / s / "panoptic.json", tmp_path / s / "masks") for s in ("truth", "predicted")
@@ -166,7 +168,9 @@ def test_things_alone_leave_stuff_undefined_with_a_word(
 def test_where_panopticapi_divides_by_zero_the_other_kind_is_undefined(
     tmp_path: Path, write_panoptic: Any, kind: bool, segment: tuple[int, int, int], absent: str
 ) -> None:
-    evaluation = pytest.importorskip("panopticapi.evaluation")
+    evaluation = pytest.importorskip(
+        "panopticapi.evaluation", reason="panopticapi is an independent check"
+    )
     path = write_panoptic(tmp_path / "set", [(np.array([[1, 1, 0]]), [segment])])
     files = (path, tmp_path / "set/masks")
     content = json.loads(path.read_text())

@@ -22,7 +22,7 @@ IMAGES = [4, 7, 9, 11]
 @pytest.fixture(params=[False, True], ids=["arrays", "kernels"])
 def _compiled_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param:
-        pytest.importorskip("numba")
+        pytest.importorskip("numba", reason="the extra `fast` is not installed")
     monkeypatch.setattr(average_precision, "KERNELS_FROM", 0 if request.param else float("inf"))
 
 

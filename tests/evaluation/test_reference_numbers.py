@@ -151,7 +151,9 @@ def _pq(stated_area: float, hit: int, whole: int, folder: Path) -> tuple[float, 
 
     The truth's JSON states ``stated_area``.
     """
-    evaluation = pytest.importorskip("panopticapi.evaluation")
+    evaluation = pytest.importorskip(
+        "panopticapi.evaluation", reason="panopticapi is an independent check"
+    )
     ids = np.ones((1, whole), dtype=np.int64)
     found = np.where(np.arange(whole) < hit, 1, 0)[None]
     segment = {"id": 1, "category_id": 8, "iscrowd": 0}

@@ -154,6 +154,7 @@ def test_memory_grows_by_a_fixed_table_per_image() -> None:
 
 def test_no_image_at_all_is_undefined() -> None:
     scores = _evaluate([], ["a", "b"], (PixelMetric(), BoundaryF1(), BoundaryIoU()))
+    assert {"mIoU", "IoU-a", "BIoU-b"} <= scores.keys()
     assert all(np.isnan(value) for value in scores.values())
 
 

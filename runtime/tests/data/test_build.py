@@ -147,25 +147,36 @@ def test_wrong_arguments_are_named(register: Register) -> None:
         get_detection_dataset_dicts(name, min_keypoints=1)
 
 
-def test_the_histogram_counts_instances(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(
-        "detectron2.data.build.log_first_n", lambda level, text, **_: lines.append(text)
-    )
-    lines: list[str] = []
+@pytest.fixture
+def histogram(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[str]]]:
+    """The rows of the table that is logged."""
+
+    def rows(records: list[dict[str, Any]], names: list[str]) -> list[list[str]]:
+        lines: list[str] = []
+        monkeypatch.setattr(
+            "detectron2.data.build.log_first_n", lambda level, text, **_: lines.append(text)
+        )
+        print_instances_class_histogram(records, names)
+        (text,) = lines
+        return [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines()[1:]]
+
+    return rows
+
+
+def test_the_histogram_counts_instances(histogram: Callable[..., list[list[str]]]) -> None:
     records = [record(annotation(0), annotation(1), annotation(0, iscrowd=1)), ONE, EMPTY]
-    print_instances_class_histogram(records, ["a" * 20, "b", "c", "d"])
-    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in lines[0].splitlines()[1:]]
+    rows = histogram(records, ["a" * 20, "b", "c", "d"])
     assert rows[0] == ["category", "#instances"] * 3
     assert rows[2] == ["a" * 11 + "..", "2", "b", "1", "c", "0"]
     assert rows[3] == ["d", "0", "", "", "", ""]
     assert rows[4][:2] == ["total", "3"]
 
 
-def test_the_histogram_takes_one_class_and_no_records() -> None:
-    print_instances_class_histogram([], ["a"])
-    print_instances_class_histogram([ONE], ["a"])
+def test_the_histogram_takes_one_class_and_no_records(
+    histogram: Callable[..., list[list[str]]],
+) -> None:
+    assert histogram([], ["a"])[2:] == [["a", "0"]]
+    assert histogram([ONE], ["a"])[2:] == [["a", "1"]]
 
 
 def write_proposals(path: Path, **changes: Any) -> str:

@@ -72,7 +72,7 @@ def evaluated(predictions: list[dict[str, Any]], **options: Any) -> dict[str, An
 @pytest.mark.parametrize("fast", [False, True])
 def test_results_are_the_recorded_ones(golden: Golden, fast: bool) -> None:
     if fast:
-        pytest.importorskip("faster_coco_eval")
+        pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is optional")
     results = evaluated(outputs(golden), tasks=("bbox", "segm"), use_fast_impl=fast)
     golden.check_json("result", results)
     assert sorted(results) == golden.json("facts")["tasks"]

@@ -63,7 +63,7 @@ def test_at_test_time_the_image_is_only_resized():
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_every_name_builds_and_runs(name):
     if name == "albumentations":
-        pytest.importorskip("albumentations")
+        pytest.importorskip("albumentations", reason="the extra `augment` is not installed")
     cfg = _cfg([name, SMALLEST.get(name, {})])
     step = build_augmentations(cfg, True)[-1]
     if name != "copy_paste":

@@ -100,6 +100,7 @@ def test_voc_objects_of_real_files(shared_data: Path, output: Path, convert: Con
     source = shared_data / "labelme_examples" / "instance_segmentation" / "data_dataset_voc"
     names = source / "class_names.txt"
     content = convert("voc", source, "--things", *VOC_NAMES, "--stuff", "*", "--names", names)
+    assert content["annotations"]
     for annotation in content["annotations"]:
         objects = np.load(source / "SegmentationObjectNpy" / f"{annotation['file_name'][:-4]}.npy")
         classes = np.load(source / "SegmentationClassNpy" / f"{annotation['file_name'][:-4]}.npy")

@@ -91,6 +91,7 @@ def test_classes_survive_label_maps(sample: dict[str, Any], tmp_path: Path) -> N
     back = _convert("label-maps", masks, tmp_path / "back", *options, *known)
     before = _segments(sample["json"], sample["masks"])
     after = _segments(back, tmp_path / "back" / "train_masks")
+    assert after.keys() == before.keys() != set()
     for name, segments in after.items():
         merged: dict[int, np.ndarray] = {}
         for category, _, bits in before[name]:

@@ -76,7 +76,9 @@ def test_maps_are_those_of_timm(name: str) -> None:
 def test_transformers_take_any_multiple_of_the_stride(name: str) -> None:
     backbone = build_backbone(_cfg(name, OUT_INDICES=[0, 1])).eval()
     for height, width in ((32, 96), (64, 48)):
-        for key, feature in backbone(torch.randn(1, 3, height, width)).items():
+        features = backbone(torch.randn(1, 3, height, width))
+        assert len(features) == 2
+        for key, feature in features.items():
             stride = backbone.output_shape()[key].stride
             assert feature.shape[-2:] == (height // stride, width // stride)
 
