@@ -194,8 +194,7 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
     _check_weights(cfg, eval_only=args.eval_only, resume=args.resume)
     if cfg.DATASETS.CHECK:
         names = [*(() if args.eval_only else cfg.DATASETS.TRAIN), *cfg.DATASETS.TEST]
-        for name in dict.fromkeys(names):
-            require_sound(name)
+        _check_soundness(list(dict.fromkeys(names)))
     _check_output_dir(Path(cfg.OUTPUT_DIR))
     cfg.freeze()
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="seg_projects")
@@ -255,6 +254,26 @@ def _check_class_counts(cfg: CfgNode, name: str) -> None:
             )
 
 
+def _check_soundness(names: Sequence[str]) -> None:
+    """The main process looks at the data sets; the others wait, and stop where it stops.
+
+    Raises:
+        UserError: a data set has errors.
+    """
+    error: Exception | None = None
+    if comm.is_main_process():
+        try:
+            for name in names:
+                require_sound(name)
+        except Exception as found:  # whatever it is, nobody shall wait for it
+            error = found
+    text = comm.all_gather(None if error is None else str(error))[0]
+    if error is not None:
+        raise error
+    if text is not None:
+        raise UserError(text)
+
+
 def _check_weights(cfg: CfgNode, *, eval_only: bool, resume: bool) -> None:
     if resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file():
         return
@@ -276,7 +295,8 @@ def _check_output_dir(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / ".writable"
         probe.touch()
-        probe.unlink()
+        # Another process may have been faster.
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
             f"OUTPUT_DIR {path} cannot be written ({error.strerror}): choose another one."
