@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .counting import histogram, true_at
 from .nearest_center import nearest_center
 
 # Pixels; smaller maps take less time than the compiled code takes to load.
@@ -37,15 +38,28 @@ def find_instance_centers(
         top_k: leaves the centres that are higher than the ``top_k``-th highest one, at most
             ``top_k - 1``, as Detectron2 does.
     """
+    return _center_mask(heatmap, threshold, nms_kernel, top_k).nonzero()
+
+
+def _center_mask(heatmap: Tensor, threshold: float, nms_kernel: int, top_k: int | None) -> Tensor:
+    """(H, W) bool; see :func:`find_instance_centers`."""
     if heatmap.dim() != 2:
         raise ValueError(f"heatmap has the shape {tuple(heatmap.shape)}, not (H, W).")
     if nms_kernel % 2 == 0:
         raise ValueError(f"nms_kernel={nms_kernel} is even; a window around a pixel is odd.")
-    centers = _local_maxima(heatmap, max(threshold, 0.0), nms_kernel).nonzero()
-    if top_k is None or len(centers) < top_k:
-        return centers
-    heights = heatmap[centers[:, 0], centers[:, 1]]
-    return centers[heights > heights.topk(top_k).values[-1]]
+    maxima = _local_maxima(heatmap, max(threshold, 0.0), nms_kernel)
+    return _highest(maxima, heatmap, top_k)
+
+
+def _highest(maxima: Tensor, heatmap: Tensor, top_k: int | None) -> Tensor:
+    """(H, W) bool: those of ``maxima`` that are higher than the ``top_k``-th of them, if any is."""
+    if top_k is None or heatmap.numel() < top_k:
+        return maxima
+    # A map is read faster than the host learns how many maxima there are; the host itself counts.
+    if maxima.is_cpu and int(maxima.sum()) < top_k:
+        return maxima
+    heights = heatmap.where(maxima, -torch.inf).flatten()
+    return maxima & (heatmap > heights.topk(top_k).values[-1])
 
 
 def _local_maxima(heatmap: Tensor, threshold: float, nms_kernel: int) -> Tensor:
@@ -120,29 +134,50 @@ def merge_semantic_and_instance(
     labels, ids = semantic.flatten(), instances.flatten()
     pixels = ids.nonzero()[:, 0]
     owners = torch.where(thing_mask.flatten().take(pixels), ids.take(pixels), 0)
-    classes, count = _size(labels), _size(owners)
-    stuff = _stuff_table(labels, pixels, classes, thing_ids, stuff_area)
-    stuff = torch.where(
-        stuff, torch.arange(classes, device=stuff.device) * label_divisor, void_label
+    settings = _Settings(thing_ids, label_divisor, stuff_area, void_label)
+    merged = _merge(labels, pixels, owners, _size(labels), _size(owners), settings)
+    return merged.view(semantic.shape)
+
+
+class _Settings(NamedTuple):
+    """Of :func:`merge_semantic_and_instance`."""
+
+    thing_ids: Collection[int]
+    label_divisor: int
+    stuff_area: int
+    void_label: int
+
+
+def _merge(
+    labels: Tensor, pixels: Tensor, owners: Tensor, classes: int, count: int, settings: _Settings
+) -> Tensor:
+    """(P,) panoptic labels of all pixels.
+
+    Args:
+        labels: (P,) int64 classes.
+        pixels: (Q,) int64 indices of pixels of instances.
+        owners: (Q,) int64 ids of these, 0 for none.
+        classes: larger than all of ``labels``.
+        count: larger than all of ``owners``.
+        settings: of the merge.
+    """
+    of_instances = labels.take(pixels)
+    areas = histogram(labels, classes) - histogram(of_instances, classes)
+    is_thing = _is_thing(classes, settings.thing_ids, labels.device)
+    stuff = torch.arange(classes, device=labels.device) * settings.label_divisor
+    panoptic = torch.where(
+        (areas >= settings.stuff_area) & ~is_thing, stuff, settings.void_label
+    ).take(labels)
+    votes = histogram(owners * classes + of_instances, count * classes)
+    things = _instance_table(
+        votes.view(count, classes), settings.label_divisor, settings.void_label
     )
-    panoptic = stuff.take(labels)
-    votes = torch.bincount(owners * classes + labels.take(pixels), minlength=count * classes)
-    things = _instance_table(votes.view(count, classes), label_divisor, void_label)
     panoptic[pixels] = things.take(owners)
-    return panoptic.view(semantic.shape)
+    return panoptic
 
 
 def _size(values: Tensor) -> int:
     return int(values.max()) + 1 if len(values) else 1
-
-
-def _stuff_table(
-    labels: Tensor, pixels: Tensor, classes: int, thing_ids: Collection[int], stuff_area: int
-) -> Tensor:
-    """(classes,) bool: stuff with at least ``stuff_area`` labels outside ``pixels``."""
-    areas = torch.bincount(labels, minlength=classes)
-    areas = areas - torch.bincount(labels.take(pixels), minlength=classes)
-    return (areas >= stuff_area) & ~_is_thing(classes, thing_ids, labels.device)
 
 
 def _is_thing(classes: int, thing_ids: Collection[int], device: torch.device) -> Tensor:
@@ -178,6 +213,8 @@ def group_panoptic(
 ) -> PanopticGrouping:
     """The panoptic map of one image; see the functions of the steps for the arguments.
 
+    The host waits for the device once: for how many centres and pixels of things there are.
+
     Args:
         semantic: (H, W) int64 classes.
         heatmap: (H, W) float centre map.
@@ -191,37 +228,31 @@ def group_panoptic(
         top_k: of centres.
         foreground_mask: (H, W) where things are; where ``semantic`` says so, if absent.
     """
-    centers = find_instance_centers(
-        heatmap, threshold=threshold, nms_kernel=nms_kernel, top_k=top_k
-    )
     settings = _Settings(thing_ids, label_divisor, stuff_area, void_label)
     kernels = _kernels(offsets)
-    if kernels is not None and len(centers) and semantic.dtype == torch.int64:
+    maxima = _center_mask(heatmap, threshold, nms_kernel, top_k)
+    if kernels is not None and semantic.dtype == torch.int64 and maxima.any():
+        centers = maxima.nonzero()
         panoptic = _grouped_by_kernels(
             kernels, semantic, centers, offsets, foreground_mask, settings
         )
         return PanopticGrouping(panoptic, centers)
-    if foreground_mask is None:
-        is_thing = _is_thing(_size(semantic.flatten()), thing_ids, semantic.device)
-        things = is_thing.take(semantic)
-    else:
-        things = foreground_mask > 0
-    panoptic = merge_semantic_and_instance(
-        semantic,
-        group_pixels(centers, offsets, things),
-        things,
-        **settings._asdict(),
-    )
-    return PanopticGrouping(panoptic, centers)
+    things = _things(semantic, thing_ids) if foreground_mask is None else foreground_mask > 0
+    labels = semantic.flatten()
+    counts = torch.stack([maxima.sum(), things.sum(), labels.max() + 1]).tolist()
+    centers = true_at(maxima, counts[0])
+    pixels = true_at(things.flatten(), counts[1] if counts[0] else 0)[:, 0]
+    owners = _nearest(centers, offsets, pixels) + 1 if counts[0] else pixels
+    panoptic = _merge(labels, pixels, owners, counts[2], counts[0] + 1, settings)
+    return PanopticGrouping(panoptic.view(semantic.shape), centers)
 
 
-class _Settings(NamedTuple):
-    """Of :func:`merge_semantic_and_instance`."""
-
-    thing_ids: Collection[int]
-    label_divisor: int
-    stuff_area: int
-    void_label: int
+def _things(semantic: Tensor, thing_ids: Collection[int]) -> Tensor:
+    """(H, W) bool."""
+    # One more than the things have, for all classes beyond.
+    size = max(thing_ids, default=-1) + 2
+    is_thing = _is_thing(size, thing_ids, semantic.device)
+    return is_thing.take(semantic.clamp(max=size - 1))
 
 
 def _grouped_by_kernels(

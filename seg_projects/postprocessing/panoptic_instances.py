@@ -9,6 +9,8 @@ from torch import Tensor
 
 from detectron2.structures import Boxes, Instances
 
+from .counting import true_at
+
 
 def instances_of(
     panoptic: Tensor,
@@ -34,16 +36,23 @@ def instances_of(
         R instances: ``pred_masks`` (R, H, W) bool, ``pred_boxes``, ``pred_classes`` and ``scores``.
     """
     height, width = panoptic.shape
-    labels, index = panoptic.flatten().unique(return_inverse=True)
-    wanted = torch.tensor(sorted(thing_ids), device=labels.device)
-    chosen = (labels >= 0) & torch.isin(labels // label_divisor, wanted)
+    things = set(thing_ids)
+    labels, index, sizes = panoptic.flatten().unique(return_inverse=True, return_counts=True)
+    found = list(zip(*torch.stack([labels, sizes]).tolist(), strict=True))
+    chosen = [
+        at for at, (label, _) in enumerate(found) if label >= 0 and label // label_divisor in things
+    ]
+    count = len(chosen)
     # Rows of the chosen labels; all other pixels go to one row behind them.
-    count = int(chosen.sum())
-    row_of = torch.where(chosen, chosen.cumsum(0) - 1, count)
-    rows = row_of[index]
-    pixels = (rows < count).nonzero()[:, 0]
+    row_of = [count] * len(found)
+    for row, at in enumerate(chosen):
+        row_of[at] = row
+    rows = torch.tensor(row_of).to(index.device, non_blocking=True)[index]
+    pixels = true_at(rows < count, sum(found[at][1] for at in chosen))[:, 0]
     rows = rows[pixels]
-    classes = labels[chosen] // label_divisor
+    labels = torch.tensor([found[at][0] for at in chosen], dtype=torch.int64)
+    labels = labels.to(index.device, non_blocking=True)
+    classes = labels // label_divisor
     y, x = torch.div(pixels, width, rounding_mode="floor"), pixels % width
     scores = logits.view(len(logits), -1)
     chances = (scores[classes[rows], pixels] - scores.logsumexp(dim=0)[pixels]).exp()
@@ -54,7 +63,7 @@ def instances_of(
     middles = heatmap[(sum_y / areas).long(), (sum_x / areas).long()]
     result = Instances((height, width))
     result.pred_classes = classes
-    result.pred_masks = panoptic == labels[chosen][:, None, None]
+    result.pred_masks = panoptic == labels[:, None, None]
     result.scores = (sum_chance / areas).to(middles.dtype) * middles
     result.pred_boxes = Boxes(_boxes(rows, y, x, count))
     return result

@@ -28,9 +28,9 @@ def segments_of_labels(
         int(shifted.max()) + 1 if labels.numel() else 1, dtype=torch.bool, device=labels.device
     )
     present[shifted.flatten()] = True
-    present[0] = False
+    present[:1] = False
     ids = present.cumsum(0, dtype=torch.int32) * present
-    classes = (present.nonzero()[:, 0] - 1) // label_divisor
+    classes = (present.cpu().nonzero()[:, 0] - 1) // label_divisor
     segments = [
         {"id": number, "isthing": class_ in thing_classes, "category_id": class_}
         for number, class_ in enumerate(classes.tolist(), start=1)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from .counting import histogram
+
+
+class _Instance(NamedTuple):
+    """An instance on the host."""
+
+    row: int  # in the masks
+    category: int
+    score: float
+    box: tuple[slice, slice]  # rows and columns that hold all of the mask
 
 
 def merge_instances_and_stuff(
@@ -22,7 +34,8 @@ def merge_instances_and_stuff(
     """Paints instances by falling score, then the stuff that they leave free.
 
     An instance is dropped where more than ``overlap_threshold`` of its mask is taken already.
-    Work follows the pixels of the boxes, not pixels times instances.
+    Work follows the pixels of the boxes, not pixels times instances. The host waits for the
+    device twice, whatever the number of instances: for boxes and scores, and for what was painted.
 
     Args:
         masks: (R, H, W) bool, each False outside its box.
@@ -39,50 +52,84 @@ def merge_instances_and_stuff(
         segment: ``id``, ``isthing``, ``category_id`` and, for things, ``score`` and
         ``instance_id`` (the row in ``masks``), for stuff, ``area``.
     """
-    panoptic = torch.zeros_like(semantic_labels, dtype=torch.int32)
+    instances, num_labels = _on_host(boxes_xyxy, scores, classes, semantic_labels)
+    instances = [one for one in instances if one.score >= score_threshold]
+    # Stuff has the numbers of its labels, instances those from num_labels on, by falling score.
+    numbers, painted = _paint(masks, instances, semantic_labels, num_labels, overlap_threshold)
+    areas = histogram(numbers, num_labels + len(instances))
+    is_painted, stuff_areas = _split(torch.cat([painted, areas[:num_labels]]), len(instances))
     segments: list[dict[str, Any]] = []
+    table = [0] * (num_labels + len(instances))
+    for number, (one, shown) in enumerate(zip(instances, is_painted, strict=True), num_labels):
+        if shown:
+            table[number] = len(segments) + 1
+            segments.append(
+                {
+                    "id": len(segments) + 1,
+                    "isthing": True,
+                    "score": one.score,
+                    "category_id": one.category,
+                    "instance_id": one.row,
+                }
+            )
+    for label, area in enumerate(stuff_areas):
+        if label > 0 and area > 0 and area >= stuff_area_limit:
+            table[label] = len(segments) + 1
+            segments.append(
+                {"id": len(segments) + 1, "isthing": False, "category_id": label, "area": area}
+            )
+    ids = torch.tensor(table, dtype=torch.int32).to(numbers.device, non_blocking=True)
+    return ids.index_select(0, numbers.flatten()).view(numbers.shape), segments
+
+
+def _on_host(
+    boxes_xyxy: Tensor, scores: Tensor, classes: Tensor, semantic_labels: Tensor
+) -> tuple[list[_Instance], int]:
+    """The instances by falling score, and how many semantic labels there may be; one wait."""
     order = torch.argsort(-scores, stable=True)
-    rows = torch.stack(
-        [order.double(), scores[order].double(), classes[order].double()], dim=1
-    ).tolist()
     # Grown to whole pixels, by one more for the rounding of the mask's resampling.
-    low = boxes_xyxy[order, :2].floor().long().sub(1).clamp(min=0).tolist()
-    high = boxes_xyxy[order, 2:].ceil().long().add(1).tolist()
-    for (row, score, category), (x0, y0), (x1, y1) in zip(rows, low, high, strict=True):
-        if score < score_threshold:
-            break
-        mask = masks[int(row), y0:y1, x0:x1]
-        window = panoptic[y0:y1, x0:x1]
+    low = boxes_xyxy[order, :2].floor().sub(1).clamp(min=0)
+    high = boxes_xyxy[order, 2:].ceil().add(1).clamp(min=0)
+    columns = (order[:, None], classes[order, None], scores[order, None], low, high)
+    values = torch.cat([column.double() for column in columns], dim=1).flatten()
+    highest = semantic_labels.flatten().amax().double() if semantic_labels.numel() else 0
+    flat = torch.cat([values, values.new_zeros(1) + highest]).tolist()
+    width = 7
+    instances = []
+    for start in range(0, len(flat) - 1, width):
+        row, category, score, *box = flat[start : start + width]
+        x0, y0, x1, y1 = (int(side) for side in box)
+        instances.append(_Instance(int(row), int(category), score, (slice(y0, y1), slice(x0, x1))))
+    return instances, int(flat[-1]) + 1
+
+
+def _paint(
+    masks: Tensor,
+    instances: Sequence[_Instance],
+    semantic_labels: Tensor,
+    first: int,
+    overlap_threshold: float,
+) -> tuple[Tensor, Tensor]:
+    """The (H, W) int32 numbers of what is seen, and (R,) int64, 1 for each instance that is.
+
+    Both are on the device. Instances are numbered from ``first`` on; what they leave free keeps its
+    semantic label.
+    """
+    things = torch.zeros_like(semantic_labels, dtype=torch.int32)
+    painted = []
+    for number, one in enumerate(instances, first):
+        mask, window = masks[one.row][one.box], things[one.box]
         free = mask & (window == 0)
-        area, free_area = torch.stack([mask.sum(), free.sum()]).tolist()
-        if area == 0 or (area - free_area) / area > overlap_threshold:
-            continue
-        window[free] = len(segments) + 1
-        segments.append(
-            {
-                "id": len(segments) + 1,
-                "isthing": True,
-                "score": score,
-                "category_id": int(category),
-                "instance_id": int(row),
-            }
-        )
-    _paint_stuff(panoptic, segments, semantic_labels, stuff_area_limit)
-    return panoptic, segments
+        area, free_area = mask.sum(), free.sum()
+        # Of an empty mask the share is no number, and not less than anything.
+        shown = (area - free_area).double() / area <= overlap_threshold
+        window.add_(free * (shown.int() * number))
+        painted.append(shown)
+    stacked = torch.stack(painted).long() if painted else semantic_labels.new_zeros(0)
+    return torch.where(things == 0, semantic_labels.int(), things), stacked
 
 
-def _paint_stuff(
-    panoptic: Tensor, segments: list[dict[str, Any]], semantic_labels: Tensor, area_limit: float
-) -> None:
-    """Adds the stuff segments to ``panoptic`` and ``segments``, in place: one pass, one table."""
-    labels = torch.where(panoptic == 0, semantic_labels, 0)
-    areas = torch.bincount(labels.flatten()).tolist()
-    table = torch.zeros(max(len(areas), 1), dtype=torch.int32)
-    for label, area in enumerate(areas):
-        if label == 0 or area == 0 or area < area_limit:
-            continue
-        table[label] = len(segments) + 1
-        segments.append(
-            {"id": len(segments) + 1, "isthing": False, "category_id": label, "area": area}
-        )
-    panoptic += table.to(panoptic.device)[labels]
+def _split(counts: Tensor, first: int) -> tuple[list[int], list[int]]:
+    """The first of ``counts`` and the others, on the host."""
+    values = counts.tolist()
+    return values[:first], values[first:]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .labels import label_planes
+from .labels import label_planes, weights_per_class
 
 
 def cross_entropy_loss(
@@ -34,11 +34,9 @@ def cross_entropy_loss(
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing={label_smoothing} is outside [0, 1).")
     num_classes = logits.shape[1]
-    weights = logits.new_ones(num_classes)
-    if class_weights is not None:
-        if len(class_weights) != num_classes:
-            raise ValueError(f"class_weights has {len(class_weights)} values, K is {num_classes}.")
-        weights = logits.new_tensor(list(class_weights))
+    weights = weights_per_class(class_weights, logits)
+    if weights is None:
+        weights = logits.new_ones(num_classes)
     total = F.cross_entropy(
         logits,
         target,

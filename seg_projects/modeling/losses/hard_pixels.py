@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .labels import label_planes
+from .labels import label_planes, weights_per_class
 
 
 def hard_pixel_cross_entropy_loss(
@@ -35,14 +34,9 @@ def hard_pixel_cross_entropy_loss(
         class_weights: K weights of the pixels, by their class.
         pixel_weights: (N, H, W).
     """
-    if class_weights is not None:
-        if len(class_weights) != logits.shape[1]:
-            raise ValueError(
-                f"class_weights has {len(class_weights)} values, K is {logits.shape[1]}."
-            )
-        class_weights = torch.as_tensor(class_weights, dtype=logits.dtype, device=logits.device)
+    weights = weights_per_class(class_weights, logits)
     loss = F.cross_entropy(
-        logits, target, weight=class_weights, ignore_index=ignore_value, reduction="none"
+        logits, target, weight=weights, ignore_index=ignore_value, reduction="none"
     )
     if pixel_weights is not None:
         loss = loss * pixel_weights

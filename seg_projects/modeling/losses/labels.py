@@ -1,7 +1,8 @@
-"""Label maps as one plane per class."""
+"""Label maps as one plane per class, and weights of classes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -35,3 +36,21 @@ def label_planes(target: Tensor, num_classes: int, *, ignore_value: int) -> Labe
     valid = valid[:, None]
     classes = torch.arange(num_classes, device=target.device).view(1, -1, 1, 1)
     return LabelPlanes(((known[:, None] == classes) & valid).float(), valid.float())
+
+
+def weights_per_class(
+    class_weights: Tensor | Sequence[float] | None, logits: Tensor
+) -> Tensor | None:
+    """(K,) weights as ``logits`` (N, K, H, W) want them; None where there are none.
+
+    Raises:
+        ValueError: there is another number of weights than of classes.
+    """
+    if class_weights is None:
+        return None
+    num_classes = logits.shape[1]
+    if len(class_weights) != num_classes:
+        raise ValueError(f"class_weights has {len(class_weights)} values, K is {num_classes}.")
+    weights = torch.as_tensor(class_weights, dtype=logits.dtype)
+    # Straight to a GPU, the host would wait for all that comes before.
+    return weights.to(logits.device, non_blocking=True)
