@@ -33,20 +33,48 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Writes ``content`` as JSON, in one step; NaN and infinity, which JSON lacks, as null."""
+    """Writes ``content`` as JSON, in one step; NaN and infinity, which JSON lacks, as null.
+
+    Two levels of objects and the entries of their lists have lines of their own.
+    """
     try:
-        text = json.dumps(content, indent=1, allow_nan=False)
+        text = _in_lines(content, 2)
     except ValueError:
-        text = json.dumps(_with_null(content), indent=1, allow_nan=False)
+        text = _in_lines(_with_null(content), 2)
     write_atomically(path, text.encode())
 
 
+def _in_lines(content: object, levels: int) -> str:
+    """JSON whose outer ``levels`` are broken into lines.
+
+    Python's ``indent`` leaves the compiled encoder out, which is ten times faster.
+    """
+    if isinstance(content, dict) and content and levels:
+        entries = [
+            # The key as JSON writes it, numbers in quotes.
+            json.dumps({key: 0})[1:-2] + _in_lines(value, levels - 1)
+            for key, value in content.items()
+        ]
+        brackets = "{}"
+    elif isinstance(content, list | tuple) and content and isinstance(content[0], dict):
+        entries = [json.dumps(value, allow_nan=False) for value in content]
+        brackets = "[]"
+    else:
+        return json.dumps(content, allow_nan=False)
+    indent = " " * (3 - levels)
+    return (
+        f"{brackets[0]}\n{indent}" + f",\n{indent}".join(entries) + f"\n{indent[1:]}{brackets[1]}"
+    )
+
+
 def _with_null(content: object) -> object:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
     if isinstance(content, dict):
         return {key: _with_null(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [_with_null(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+    return content
 
 
 def read_figures(path: Path) -> dict[str, Any]:

@@ -29,3 +29,29 @@ def test_figures_of_files_that_hold_nan_itself_are_read_too(tmp_path: Path) -> N
     path = tmp_path / "evaluation.json"
     path.write_text('{"segm": {"AP": NaN}}')
     assert math.isnan(read_figures(path)["segm"]["AP"])
+
+
+def test_outer_entries_have_lines_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "panoptic.json"
+    content = {
+        "info": {},
+        "sizes": [1, 2],
+        "names": {7: "a", "b\n": {"c": {"d": 1.5}}},
+        "rows": [{"id": 1, "segments": [{"id": 2}]}, {"id": 3, "segments": []}],
+    }
+    write_json(path, content)
+    assert json.loads(path.read_text()) == json.loads(json.dumps(content))
+    assert path.read_text().splitlines() == [
+        "{",
+        ' "info": {},',
+        ' "sizes": [1, 2],',
+        ' "names": {',
+        '  "7": "a",',
+        '  "b\\n": {"c": {"d": 1.5}}',
+        " },",
+        ' "rows": [',
+        '  {"id": 1, "segments": [{"id": 2}]},',
+        '  {"id": 3, "segments": []}',
+        " ]",
+        "}",
+    ]

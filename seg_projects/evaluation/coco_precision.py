@@ -142,11 +142,13 @@ def _overlapping_masks(
     kept: np.ndarray,
 ) -> tuple[Pairs, np.ndarray]:
     """The pairs, and (D,) areas in pixels, of the masks of the results ``kept`` (D,)."""
-    sides = _masks(annotations, results, kept)
     if precision_kernels(len(kept)) is not None:
         from seg_projects.evaluation.compiled_overlaps import overlapping_masks
 
-        return overlapping_masks(truths, sides[0], detections, sides[1])
+        # In their order in memory, which is several times faster.
+        sides = _masks(annotations, results, np.arange(len(results)))
+        return overlapping_masks(truths, sides[0], detections, sides[1], kept)
+    sides = _masks(annotations, results, kept)
     from pycocotools import mask as coco_mask
 
     # In pieces: pycocotools overflows on lists of more than 255 masks.

@@ -6,7 +6,7 @@ Needs numba.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -36,13 +36,20 @@ def overlapping_masks(
     truth_masks: Sequence[dict[str, Any]],
     detections: Detections,
     masks: Sequence[dict[str, Any]],
+    kept: np.ndarray,
 ) -> tuple[Pairs, np.ndarray]:
-    """Pairs by the IoU of compressed COCO RLEs, and (D,) areas of ``masks`` in pixels."""
+    """Pairs by the IoU of compressed COCO RLEs, and (D,) areas in pixels of the detections.
+
+    The masks of the detections are the ``kept`` (D,) of ``masks``.
+    """
     from seg_projects.evaluation import precision_kernels
 
-    truth_runs = precision_kernels.decode_runs(*_encoded(truth_masks))
+    heights = np.array([mask["size"][0] for mask in truth_masks], dtype=np.int64)
+    truth_runs = precision_kernels.decode_runs(*_encoded(truth_masks), heights)
     *pairs, area = precision_kernels.overlapping_masks(
         *_encoded(masks),
+        kept,
+        heights,
         truth_runs,
         truths.crowd,
         *partners(truths, detections),
@@ -51,19 +58,14 @@ def overlapping_masks(
     return Pairs(*pairs), area.astype(np.float64)
 
 
-class _Encoded(NamedTuple):
-    """Compressed RLEs side by side."""
-
-    text: np.ndarray  # (C,) uint8
-    offsets: np.ndarray  # (M + 1,) where each mask begins
-    heights: np.ndarray  # (M,) of the images
-
-
-def _encoded(masks: Sequence[dict[str, Any]]) -> _Encoded:
+def _encoded(masks: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """(C,) uint8, compressed RLEs side by side; (M + 1,) where each begins."""
     counts = [mask["counts"] for mask in masks]
-    encoded = [c if isinstance(c, bytes) else c.encode() for c in counts]
-    text = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    try:
+        text = b"".join(counts)
+    except TypeError:  # as text, out of a JSON
+        counts = [c if isinstance(c, bytes) else c.encode() for c in counts]
+        text = b"".join(counts)
     offsets = np.zeros(len(masks) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(masks)), out=offsets[1:])
-    heights = np.fromiter((mask["size"][0] for mask in masks), dtype=np.int64, count=len(masks))
-    return _Encoded(text, offsets, heights)
+    np.cumsum(np.fromiter(map(len, counts), dtype=np.int64, count=len(masks)), out=offsets[1:])
+    return np.frombuffer(text, dtype=np.uint8), offsets

@@ -45,8 +45,10 @@ def pair_histogram(truth_ids: np.ndarray, predicted_ids: np.ndarray) -> PairHist
     truth, predicted = truth_ids.reshape(-1), predicted_ids.reshape(-1)
     if not truth.size:
         return PairHistogram(truth, predicted, np.zeros(0, dtype=np.int64))
-    changes = (truth[1:] != truth[:-1]) | (predicted[1:] != predicted[:-1])
-    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
+    changes = np.ones(truth.size, dtype=bool)
+    np.not_equal(truth[1:], truth[:-1], out=changes[1:])
+    changes[1:] |= predicted[1:] != predicted[:-1]
+    starts = np.flatnonzero(changes)
     pixels = np.diff(starts, append=truth.size)
     return PairHistogram(truth[starts], predicted[starts], pixels)
 

@@ -197,14 +197,23 @@ def _number(text, place, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _enclose(box, start, stop, height):  # type: ignore[no-untyped-def]
-    """Widens x0, y0, x1, y1 to a run of pixels that is not empty."""
-    left, right = start // height, (stop - 1) // height
-    top, bottom = start % height, (stop - 1) % height
-    if left != right:
-        top, bottom = 0, height - 1
-    box[0], box[2] = min(box[0], left), max(box[2], right + 1)
-    box[1], box[3] = min(box[1], top), max(box[3], bottom + 1)
+def _area(text, start, end):  # type: ignore[no-untyped-def]
+    """Pixels of a mask."""
+    value, before, index, area = 0, 0, 0, 0
+    while start < end:
+        # Most numbers are of one character.
+        number = np.int64(text[start]) - 48
+        if number & 32:
+            number, start = _number(text, start, end)
+        else:
+            number -= (number & 16) << 1
+            start += 1
+        if index & 1:
+            value = number + before
+            before = value
+            area += value
+        index += 1
+    return area
 
 
 @njit(cache=True)
@@ -213,20 +222,37 @@ def _decode(text, start, end, height, starts, stops, box):  # type: ignore[no-un
 
     ``box`` becomes the x0, y0, x1, y1 of the columns and rows that they lie within.
     """
-    box[:2], box[2:] = 1 << 40, 0
-    last, before, position, index, runs, area = 0, 0, 0, 0, 0, 0
+    before, last, position, index, runs, area = 0, 0, 0, 0, 0, 0
+    column, top, bottom = 0, height, 0  # where the column of ``position`` begins
     while start < end:
-        value, start = _number(text, start, end)
+        value = np.int64(text[start]) - 48
+        if value & 32:
+            value, start = _number(text, start, end)
+        else:
+            value -= (value & 16) << 1
+            start += 1
         if index > 2:
             value += before
         before, last = last, value
-        if index % 2 and value:
-            starts[runs], stops[runs] = position, position + value
-            runs += 1
-            area += value
-            _enclose(box, position, position + value, height)
-        position += value
         index += 1
+        position += value
+        if index & 1 or not value:
+            continue
+        starts[runs], stops[runs] = position - value, position
+        runs += 1
+        area += value
+        if position - value - column >= height:
+            column += height
+            if position - value - column >= height:
+                column = (position - value) // height * height
+        if position - column > height:
+            top, bottom = 0, height
+        else:
+            top, bottom = min(top, position - value - column), max(bottom, position - column)
+    box[:] = 0
+    if runs:
+        box[0], box[2] = starts[0] // height, (stops[runs - 1] - 1) // height + 1
+        box[1], box[3] = top, bottom
     return runs, area
 
 
@@ -282,15 +308,24 @@ def _grown(array, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _most_shared(box, area, other, other_area):  # type: ignore[no-untyped-def]
+    """A bound of the pixels that two masks share, from boxes x0, y0, x1, y1 and areas."""
+    wide = min(box[2], other[2]) - max(box[0], other[0])
+    high = min(box[3], other[3]) - max(box[1], other[1])
+    return min(area, other_area, max(wide, 0) * max(high, 0))
+
+
+@njit(cache=True)
 def overlapping_masks(  # type: ignore[no-untyped-def]
-    text, offsets, heights, truth_runs, crowd, order, first, number, least
+    text, offsets, kept, truth_heights, truth_runs, crowd, order, first, number, least
 ):
     """(P,) detections, (P,) truths and (P,) IoUs of at least ``least``; (D,) areas.
 
     Args:
-        text: as of :func:`decode_runs`, and so are the next two, of the detections.
+        text: as of :func:`decode_runs`, of M masks among which the detections' are.
         offsets: likewise.
-        heights: likewise.
+        kept: (D,) which of the masks belongs to a detection.
+        truth_heights: (G,) as of :func:`decode_runs`.
         truth_runs: what that gives of the truths.
         crowd: (G,) bool; with those the share of the detection counts.
         order: (G,) truths, those of one image and category side by side.
@@ -299,18 +334,23 @@ def overlapping_masks(  # type: ignore[no-untyped-def]
         least: the lowest IoU.
     """
     truth_first, truth_starts, truth_stops, truth_boxes, truth_areas = truth_runs
-    longest = np.diff(offsets).max() // 2 + 1 if len(heights) else 1
+    longest = np.diff(offsets).max() // 2 + 1 if len(kept) else 1
     starts, stops = np.empty(longest, np.int64), np.empty(longest, np.int64)
-    box, areas = np.zeros(4, np.int64), np.zeros(len(heights), np.int64)
+    box, areas = np.zeros(4, np.int64), np.zeros(len(kept), np.int64)
     detection, truth = np.empty(1024, np.int64), np.empty(1024, np.int64)
     iou, size = np.empty(1024), 0
-    for d in range(len(heights)):
-        runs, areas[d] = _decode(text, offsets[d], offsets[d + 1], heights[d], starts, stops, box)
+    # In the order of the text, which is several times faster to read.
+    for d in np.argsort(kept):
+        begin, end = offsets[kept[d]], offsets[kept[d] + 1]
+        if not number[d]:
+            areas[d] = _area(text, begin, end)
+            continue
+        height = truth_heights[order[first[d]]]
+        runs, areas[d] = _decode(text, begin, end, height, starts, stops, box)
         for t in order[first[d] : first[d] + number[d]]:
-            other = truth_boxes[t]
-            if min(box[2], other[2]) <= max(box[0], other[0]) or min(box[3], other[3]) <= max(
-                box[1], other[1]
-            ):
+            shared = _most_shared(box, areas[d], truth_boxes[t], truth_areas[t])
+            union = areas[d] if crowd[t] else areas[d] + truth_areas[t] - shared
+            if shared == 0 or shared / union < least:
                 continue
             part = slice(truth_first[t], truth_first[t + 1])
             shared = _shared_pixels(

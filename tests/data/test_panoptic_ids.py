@@ -46,6 +46,23 @@ def test_png_with_alpha_holds_the_same_ids(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_panoptic_ids(tmp_path / "ids.png"), ids)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "P", "L"])
+def test_ids_are_those_of_the_colours_in_every_mode(tmp_path: Path, mode: str) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (5, 9, 3), dtype=np.uint8)
+    image = Image.fromarray(rgb).convert(mode)
+    image.save(tmp_path / "ids.png")
+    expected = ids_from_rgb(np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(read_panoptic_ids(tmp_path / "ids.png"), expected)
+
+
+def test_truncated_png_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "short.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"short\.png cannot be read"):
+        read_panoptic_ids(path)
+
+
 def test_missing_png_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"The panoptic PNG .*absent\.png does not exist"):
         read_panoptic_ids(tmp_path / "absent.png")

@@ -331,3 +331,62 @@ def test_run_lengths_that_end_within_a_number_are_refused(counts: bytes) -> None
         return
     with pytest.raises(ValueError, match="a number has no end"):
         kernels.decode_runs(text, offsets, heights)
+
+
+def _random_masks(count: int, height: int = 9, width: int = 7) -> list[np.ndarray]:
+    """From empty over full columns to full."""
+    rng = np.random.default_rng(0)
+    shares = np.linspace(0, 1, count)
+    return [
+        np.asfortranarray(rng.random((height, width)) < share, dtype=np.uint8) for share in shares
+    ]
+
+
+def _encoded(masks: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+    return [coco_mask.encode(mask) for mask in masks]
+
+
+def test_decoded_runs_paint_the_mask_and_lie_within_its_box() -> None:
+    kernels = pytest.importorskip(
+        "seg_projects.evaluation.precision_kernels", reason="numba is not installed"
+    )
+    for mask in [*_random_masks(60), np.zeros((300, 200), np.uint8), np.eye(300, dtype=np.uint8)]:
+        counts = coco_mask.encode(np.asfortranarray(mask))["counts"]
+        text, offsets = np.frombuffer(counts, np.uint8), np.array([0, len(counts)])
+        first, starts, stops, boxes, areas = kernels.decode_runs(
+            text, offsets, np.array([mask.shape[0]])
+        )
+        painted = np.zeros(mask.size, np.uint8)
+        for start, stop in zip(starts, stops, strict=True):
+            painted[start:stop] = 1
+        np.testing.assert_array_equal(painted.reshape(mask.shape, order="F"), mask)
+        assert (first[1], areas[0]) == (len(starts), mask.sum())
+        x0, y0, x1, y1 = boxes[0]
+        rows, columns = np.nonzero(mask)
+        tight = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else ()
+        assert (x0, y0, x1, y1) == (tight or (0, 0, 0, 0))
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_compiled_overlaps_are_those_of_pycocotools(as_text: bool) -> None:
+    pytest.importorskip("numba", reason="numba is not installed")
+    from seg_projects.evaluation.compiled_overlaps import overlapping_masks
+
+    truth, found = _encoded(_random_masks(20)), _encoded(_random_masks(31)[::-1])
+    crowd = np.arange(20) % 3 == 0
+    expected = coco_mask.iou(found, truth, crowd.astype(np.uint8).tolist())
+    zeros = np.zeros(31, dtype=np.int64)
+    kept = np.random.default_rng(0).permutation(31)[:30]
+    if as_text:
+        truth, found = ([{**m, "counts": m["counts"].decode()} for m in s] for s in (truth, found))
+    pairs, area = overlapping_masks(
+        average_precision.Truths(zeros[:20], zeros[:20], np.zeros(20), crowd),
+        truth,
+        average_precision.Detections(zeros[:30], zeros[:30], np.zeros(30), np.zeros(30)),
+        found,
+        kept,
+    )
+    got = np.zeros((30, 20))
+    got[pairs.detection, pairs.truth] = pairs.iou
+    np.testing.assert_array_equal(got, np.where(expected >= 0.5, expected, 0)[kept])
+    np.testing.assert_array_equal(area, coco_mask.area(found)[kept])
