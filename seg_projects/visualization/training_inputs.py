@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from detectron2.structures import Instances
 from seg_projects.visualization.overlay import (
     Category,
     Image,
+    double_ids,
     double_image,
+    instance_overlay,
     panoptic_overlay,
     semantic_overlay,
 )
@@ -29,29 +31,45 @@ def input_panels(
     """The image and one picture per target, by name; small images are enlarged.
 
     Args:
-        mapped: what a mapper gave; ``instances``, ``sem_seg``, ``center`` and ``panoptic_ids`` are
-            shown where they are there.
+        mapped: what a mapper gave; ``instances``, ``sem_seg``, ``center``, ``offset`` and
+            ``panoptic_ids`` are shown where they are there.
         metadata: of the data set, for names and colours.
         image_format: channel order of ``image``.
     """
     image = _as_rgb(mapped["image"], image_format)
+    doublings = 0
+    while max(image.shape[:2]) * 2 <= _LARGEST_SIDE:
+        image, doublings = double_image(image), doublings + 1
+
+    def enlarged(ids: NDArray[Any]) -> NDArray[Any]:
+        for _ in range(doublings):
+            ids = double_ids(ids)
+        return ids
+
     panels = {"image": image}
     if "instances" in mapped:
         instances = mapped["instances"]
-        panels[f"instances: {len(instances)}"] = _paint_instances(image, instances, metadata)
+        painted = _paint_instances(image, instances, metadata, enlarged)
+        panels[f"instances: {len(instances)}"] = painted
     if "sem_seg" in mapped:
-        labels = mapped["sem_seg"].numpy()
+        labels = enlarged(mapped["sem_seg"].numpy())
         panels["sem_seg"] = semantic_overlay(image, labels, _categories(metadata, "stuff"))
     if "panoptic_ids" in mapped:
         segments, categories = mapped["segments_info"], _categories(metadata, "stuff")
-        ids = mapped["panoptic_ids"].numpy()
+        ids = enlarged(mapped["panoptic_ids"].numpy())
         panels["panoptic"] = panoptic_overlay(image, ids, segments, categories)
     if "center" in mapped:
-        panels["center"] = _paint_heat(image, mapped["center"])
-    while max(image.shape[:2]) * 2 <= _LARGEST_SIDE:
-        panels = {name: double_image(panel) for name, panel in panels.items()}
-        image = panels["image"]
+        panels["center"] = _paint_heat(image, _repeated(mapped["center"], doublings))
+    if "offset" in mapped:
+        offset, weights = (_repeated(mapped[k], doublings) for k in ("offset", "offset_weights"))
+        panels["offset"] = _paint_directions(image, offset, weights)
     return panels
+
+
+def _repeated(maps: torch.Tensor, doublings: int) -> NDArray[Any]:
+    """(C, H, W) of (C, h, w) or (h, w) ``maps``, each pixel as a square."""
+    values = maps.numpy().reshape(-1, *maps.shape[-2:])
+    return values.repeat(2**doublings, axis=1).repeat(2**doublings, axis=2)
 
 
 def _as_rgb(image: torch.Tensor, image_format: str) -> Image:
@@ -77,8 +95,16 @@ def _spread_colors(count: int) -> list[list[int]]:
     return [[round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.7, 0.95)] for hue in hues]
 
 
-def _paint_instances(image: Image, instances: Instances, metadata: Metadata) -> Image:
-    """Masks with the names of their classes, and boxes; smaller ones lie above larger ones."""
+def _paint_instances(
+    image: Image,
+    instances: Instances,
+    metadata: Metadata,
+    enlarged: Callable[[NDArray[Any]], NDArray[Any]],
+) -> Image:
+    """Masks with the names of their classes, and boxes; smaller ones lie above larger ones.
+
+    ``enlarged`` brings a map of ids to the size of ``image``.
+    """
     import cv2
 
     masks = _masks(instances)
@@ -86,7 +112,7 @@ def _paint_instances(image: Image, instances: Instances, metadata: Metadata) -> 
     if masks is not None:
         # Layers from large to small, as ids from 1 on.
         order = np.argsort(-masks.sum(axis=(1, 2)), kind="stable")
-        ids = np.zeros(image.shape[:2], np.int32)
+        ids = np.zeros(instances.image_size, np.int32)
         for number, index in enumerate(order, start=1):
             ids[masks[index]] = number
         classes = instances.gt_classes.tolist()
@@ -96,9 +122,9 @@ def _paint_instances(image: Image, instances: Instances, metadata: Metadata) -> 
         ]
         known = _categories(metadata, "thing")
         categories = {c: known.get(c, _unknown(c)) for c in classes}
-        painted = panoptic_overlay(image, ids, segments, categories)
-        painted[ids == 0] = image[ids == 0]
-    for x0, y0, x1, y1 in instances.gt_boxes.tensor.round().int().tolist():
+        painted = instance_overlay(image, enlarged(ids), segments, categories)
+    boxes = instances.gt_boxes.tensor * (image.shape[0] / instances.image_size[0])
+    for x0, y0, x1, y1 in boxes.round().int().tolist():
         cv2.rectangle(painted, (x0, y0), (x1 - 1, y1 - 1), (255, 255, 0), 1)
     return painted
 
@@ -120,8 +146,35 @@ def _masks(instances: Instances) -> NDArray[np.bool_] | None:
     return np.array(rendered, dtype=bool).reshape(-1, *size)
 
 
-def _paint_heat(image: Image, heat: torch.Tensor) -> Image:
-    """The grey image with (H, W) ``heat`` in [0, 1] in red."""
-    share = heat.numpy().reshape(image.shape[:2], copy=False)[:, :, None].clip(0, 1)
+def _paint_heat(image: Image, heat: NDArray[Any]) -> Image:
+    """The grey image with (1, H, W) ``heat`` in [0, 1] in red."""
+    share = heat[0, :, :, None].clip(0, 1)
     grey = np.repeat(image.mean(axis=2, keepdims=True) * 0.6, 3, axis=2)
     return (grey * (1 - share) + np.array((255, 40, 20)) * share).astype(np.uint8)
+
+
+def _paint_directions(image: Image, offset: NDArray[Any], weights: NDArray[Any]) -> Image:
+    """The grey image; where (1, H, W) ``weights`` count, the hue of where ``offset`` leads.
+
+    Red is to the right, green-yellow down, cyan to the left, violet up; white is the goal itself.
+
+    Args:
+        image: (H, W, 3).
+        offset: (2, H, W) rows down, columns to the right.
+        weights: above 0 on things.
+    """
+    import cv2
+
+    down, right = offset
+    length = np.hypot(down, right)
+    hsv = np.stack(
+        [
+            np.degrees(np.arctan2(down, right)) % 360,
+            (length / max(1.0, float(length.max()) / 3)).clip(0, 1),
+            np.full_like(length, 0.9),
+        ],
+        axis=-1,
+    )
+    colors = cv2.cvtColor(hsv.astype(np.float32), cv2.COLOR_HSV2RGB) * 255
+    grey = np.repeat(image.mean(axis=2, keepdims=True) * 0.6, 3, axis=2)
+    return np.where(weights[0, :, :, None] > 0, 0.3 * grey + 0.7 * colors, grey).astype(np.uint8)

@@ -34,7 +34,7 @@ def _panels(output: Path, caption: str) -> list[np.ndarray]:
     ("model", "caption"),
     [
         ({}, "image | instances: "),
-        ({"META_ARCHITECTURE": "SegPanopticDeepLab"}, "image | sem_seg | center"),
+        ({"META_ARCHITECTURE": "SegPanopticDeepLab"}, "image | sem_seg | center | offset"),
     ],
 )
 def test_panoptic_data_shows_the_targets_of_the_model(root, tmp_path, model, caption):
@@ -44,8 +44,9 @@ def test_panoptic_data_shows_the_targets_of_the_model(root, tmp_path, model, cap
     assert _visualize(config, tmp_path / "out", "--samples", "2", "--repeat", "2") == 0
     pictures = _panels(tmp_path / "out", caption)
     assert len(pictures) == 4
-    # Three panels, enlarged from 64 to 512 pixels, 8 pixels apart.
-    assert {picture.shape for picture in pictures} == {(512, 3 * 512 + 16, 3)}
+    # Panels, enlarged from 64 to 512 pixels, 8 pixels apart.
+    panels = 4 if model else 3
+    assert {picture.shape for picture in pictures} == {(512, panels * 520 - 8, 3)}
 
 
 def _semantic_config(root: Path, tmp_path: Path) -> dict[str, Any]:
