@@ -5,25 +5,70 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+# What open_atomically() writes to.
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+
 
 @contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """A file to write that becomes ``path`` in one step, unless an error ends the writing."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary, file = _open_temporary(path)
     try:
-        with temporary.open("xb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """A new file beside ``path``, locked as long as it is open: killing its process unlocks it."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        file = temporary.open("xb")
+        # Another process may have taken it for a stale one before it was locked.
+        if not _lock(file, wait=True) or os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        file.close()
+
+
+def remove_stale_files(folder: Path) -> list[Path]:
+    """Removes what killed processes have left of their :func:`open_atomically` in ``folder``.
+
+    Files that a running process writes to stay, and all of them where files cannot be locked.
+    """
+    removed = []
+    for path in folder.glob(".*.tmp"):
+        if TEMPORARY.fullmatch(path.name) is None:
+            continue
+        try:
+            with path.open("rb") as file:
+                if _lock(file, wait=False):
+                    path.unlink()
+                    removed.append(path)
+        except OSError:  # its process has finished it meanwhile, or it belongs to someone else
+            continue
+    return removed
+
+
+def _lock(file: BinaryIO, *, wait: bool) -> bool:
+    """Locks ``file`` until it is closed; False where there are no locks, or another has it."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def write_atomically(path: Path, content: bytes) -> None:

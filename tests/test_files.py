@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import pytest
 
-from seg_projects.files import read_figures, write_json
+from seg_projects import files
+from seg_projects.files import read_figures, remove_stale_files, write_atomically, write_json
 
 
 def _refuse(constant: str) -> None:
@@ -55,3 +61,50 @@ def test_outer_entries_have_lines_of_their_own(tmp_path: Path) -> None:
         " ]",
         "}",
     ]
+
+
+def _start_writing(path: Path) -> subprocess.Popen[str]:
+    """A process that has begun to write ``path`` and goes no further."""
+    program = (
+        "import pathlib, sys, time\n"
+        "from seg_projects.files import open_atomically\n"
+        "with open_atomically(pathlib.Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); print('writing', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+def test_what_a_killed_process_has_left_is_removed_and_a_running_ones_file_is_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".mine.tmp").write_text("not ours")
+    with _start_writing(tmp_path / "model.pth") as process:
+        (temporary,) = tmp_path.glob(".model.pth.*.tmp")
+        assert remove_stale_files(tmp_path) == []
+        process.kill()
+        process.wait()
+    assert temporary.read_bytes() == b"half"
+    assert remove_stale_files(tmp_path) == [temporary]
+    assert [path.name for path in tmp_path.iterdir()] == [".mine.tmp"]
+
+
+def test_a_file_taken_for_a_stale_one_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, calls = files._lock, []
+
+    def lock_too_late(file: BinaryIO, *, wait: bool) -> bool:
+        calls.append(file.name)
+        if len(calls) == 1:
+            Path(file.name).unlink()
+        return lock(file, wait=wait)
+
+    monkeypatch.setattr(files, "_lock", lock_too_late)
+    write_atomically(tmp_path / "model.pth", b"all")
+    assert len(calls) == 2
+    assert (tmp_path / "model.pth").read_bytes() == b"all"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,8 +24,9 @@ class BackgroundCheckpointer(DetectionCheckpointer):
     """A ``DetectionCheckpointer`` whose files are written by another thread.
 
     They hold, byte for byte of each tensor, what a plain one would write, and appear under their
-    names when they are complete. A save waits for the one before. The copy of the state stays in
-    the host's memory until :meth:`finishing` ends, since new memory costs more than the copying.
+    names when they are complete. A save waits for the one before. The memory of the copy stays,
+    since new memory costs more than the copying: from :meth:`reserve` or the first save on, until
+    :meth:`finishing` ends.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class BackgroundCheckpointer(DetectionCheckpointer):
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._written: Future[None] | None = None
         self._snapshot = Snapshot()
+        self.iteration: int | None = None  # the one that was saved last
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Starts to write ``<save_dir>/<name>.pth``, with ``kwargs`` beside the state.
@@ -47,12 +49,23 @@ class BackgroundCheckpointer(DetectionCheckpointer):
             super().save(name, **kwargs)  # stores at an address have their own ways
             return
         self.wait()
+        self.iteration = kwargs.get("iteration")
         path = Path(self.save_dir, f"{name}.pth")
         assert path.name == f"{name}.pth", f"{name!r} is no plain file name."
-        state = {key: part.state_dict() for key, part in self.checkpointables.items()}
-        content = self._snapshot.take({"model": self.model.state_dict(), **state, **kwargs})
+        content = self._snapshot.take({**self._state(), **kwargs})
         self.logger.info("Saving checkpoint to %s", path)
         self._written = self._writer.submit(_write, path, content)
+
+    def reserve(self) -> None:
+        """Starts to take the memory that the next save needs, without waiting for it."""
+        if self.save_to_disk:
+            self.wait()
+            sizes = self._snapshot.sizes(self._state())
+            self._written = self._writer.submit(self._snapshot.reserve, sizes)
+
+    def _state(self) -> dict[str, Any]:
+        parts = {key: part.state_dict() for key, part in self.checkpointables.items()}
+        return {"model": self.model.state_dict(), **parts}
 
     def wait(self) -> None:
         """Returns when the last checkpoint stands.
@@ -127,41 +140,75 @@ class Snapshot:
     def take(self, content: Any) -> Any:
         """The copy of ``content``; tensors that share memory there do so in the copy."""
         copied: dict[int, Tensor] = {}
-        result = self._copy(content, copied)
+        for place, (key, whole) in enumerate(_storages(content).items()):
+            buffer = self._buffer(place, len(whole), pinned=whole.is_cuda)
+            copied[key] = buffer.copy_(whole, non_blocking=True)
         if any(buffer.is_pinned() for buffer in self._buffers):
             torch.cuda.synchronize()
-        return result
+        return _rebuilt(content, copied)
 
-    def _copy(self, value: Any, copied: dict[int, Tensor]) -> Any:
-        if type(value) is Tensor and value.layout == torch.strided:
-            buffer = self._copied_storage(value, copied)
-            view = torch.empty(0, dtype=value.dtype)
-            where = (value.storage_offset(), value.size(), value.stride())
-            return view.set_(buffer.untyped_storage(), *where)
-        if isinstance(value, dict):
-            result = copy.copy(value)  # keeps the type, and the versions that a state dict has
-            for key, item in value.items():
-                result[key] = self._copy(item, copied)
-            return result
-        if type(value) in (list, tuple):
-            return type(value)(self._copy(item, copied) for item in value)
-        return copy.deepcopy(value)
+    @staticmethod
+    def sizes(content: Any) -> list[tuple[int, bool]]:
+        """What :meth:`reserve` has to know of ``content``."""
+        return [(len(whole), whole.is_cuda) for whole in _storages(content).values()]
 
-    def _copied_storage(self, tensor: Tensor, copied: dict[int, Tensor]) -> Tensor:
-        """All bytes that ``tensor`` lies in, as it may be a part of them."""
-        storage = tensor.untyped_storage()
-        if storage._cdata not in copied:
-            whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
-            buffer = self._buffer(len(copied), whole)
-            copied[storage._cdata] = buffer.copy_(whole, non_blocking=True)
-        return copied[storage._cdata]
+    def reserve(self, sizes: Sequence[tuple[int, bool]]) -> None:
+        """Takes the memory of a copy, so that the next :meth:`take` only copies.
 
-    def _buffer(self, place: int, like: Tensor) -> Tensor:
-        """Memory for the bytes ``like``, pinned where they are on a GPU."""
+        Args:
+            sizes: bytes of each buffer, and whether it is to be pinned.
+        """
+        for place, (size, pinned) in enumerate(sizes):
+            self._buffer(place, size, pinned=pinned).zero_()  # pages exist once they are written
+
+    def _buffer(self, place: int, size: int, *, pinned: bool) -> Tensor:
+        """Memory of ``size`` bytes, pinned for what is on a GPU."""
         if place == len(self._buffers):
             self._buffers.append(torch.empty(0, dtype=torch.uint8))
         buffer = self._buffers[place]
-        if len(buffer) != len(like) or (len(like) > 0 and buffer.is_pinned() != like.is_cuda):
-            buffer = torch.empty(len(like), dtype=torch.uint8, pin_memory=like.is_cuda)
+        if len(buffer) != size or (size > 0 and buffer.is_pinned() != pinned):
+            buffer = torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
             self._buffers[place] = buffer
         return buffer
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) is Tensor and value.layout == torch.strided
+
+
+def _storages(content: Any) -> dict[int, Tensor]:
+    """The memory in which the tensors of ``content`` lie, each once, as bytes."""
+    found: dict[int, Tensor] = {}
+
+    def visit(value: Any) -> None:
+        if _is_plain(value):
+            storage = value.untyped_storage()
+            if storage._cdata not in found:
+                whole = torch.empty(0, dtype=torch.uint8, device=value.device)
+                found[storage._cdata] = whole.set_(storage)
+        elif isinstance(value, dict):
+            for item in value.values():
+                visit(item)
+        elif type(value) in (list, tuple):
+            for item in value:
+                visit(item)
+
+    visit(content)
+    return found
+
+
+def _rebuilt(value: Any, copied: Mapping[int, Tensor]) -> Any:
+    """``value`` with its tensors in the memory that has been ``copied``."""
+    if _is_plain(value):
+        buffer = copied[value.untyped_storage()._cdata]
+        view = torch.empty(0, dtype=value.dtype)
+        where = (value.storage_offset(), value.size(), value.stride())
+        return view.set_(buffer.untyped_storage(), *where)
+    if isinstance(value, dict):
+        result = copy.copy(value)  # keeps the type, and the versions that a state dict has
+        for key, item in value.items():
+            result[key] = _rebuilt(item, copied)
+        return result
+    if type(value) in (list, tuple):
+        return type(value)(_rebuilt(item, copied) for item in value)
+    return copy.deepcopy(value)

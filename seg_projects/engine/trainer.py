@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,6 +25,8 @@ from seg_projects.data.loading import (
     train_mapper_class,
 )
 from seg_projects.engine.background_checkpoint import BackgroundCheckpointer
+from seg_projects.engine.failures import RememberedBatches, explaining_failures
+from seg_projects.engine.interruption import Interruption, StopBeforeEvaluation, Stopped
 from seg_projects.engine.mixed_precision import BFloat16Trainer, trains_in_bfloat16
 from seg_projects.engine.model_checks import (
     check_features,
@@ -38,7 +41,9 @@ from seg_projects.engine.poly_lr import WarmupPolyLR
 from seg_projects.engine.weights import load_weights
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
-from seg_projects.files import write_json
+from seg_projects.files import remove_stale_files, write_json
+
+logger = logging.getLogger(__name__)
 
 
 class SegTrainer(DefaultTrainer):
@@ -56,6 +61,8 @@ class SegTrainer(DefaultTrainer):
         if in_bfloat16:
             # Detectron2's trainer of mixed precision knows float16 on CUDA alone.
             self._trainer = BFloat16Trainer(self.model, self.data_loader, self.optimizer)
+        self.data_loader = self._batches = RememberedBatches(self.data_loader)
+        self._finished = -1
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Goes on from the last checkpoint, or loads ``MODEL.WEIGHTS`` of any known naming."""
@@ -66,7 +73,7 @@ class SegTrainer(DefaultTrainer):
             load_weights(self.cfg, self.model, replace_classifier=replace)
 
     def build_hooks(self) -> list[HookBase | None]:
-        """Detectron2's hooks, whose checkpoints another thread writes."""
+        """Detectron2's hooks, whose checkpoints another thread writes, and one that stops."""
         self.checkpointer = BackgroundCheckpointer(
             self.model,
             self.cfg.OUTPUT_DIR,
@@ -74,15 +81,59 @@ class SegTrainer(DefaultTrainer):
             trainer=weakref.proxy(self),
         )
         found = super().build_hooks()
+        self._interruption = Interruption()
+        evaluation = next(i for i, hook in enumerate(found) if isinstance(hook, hooks.EvalHook))
+        found.insert(evaluation, StopBeforeEvaluation(self._interruption))
         if augments_detections(self.cfg):
             # Once, after the training: each image is looked at many times.
             found.append(hooks.EvalHook(0, lambda: self.test_augmented(self.cfg, self.model)))
         return found
 
     def train(self) -> dict[str, Any] | None:  # type: ignore[override]  # as Detectron2's
-        """Runs the iterations; when it returns, the last checkpoint stands."""
-        with self.checkpointer.finishing():
-            return super().train()
+        """Runs the iterations; when it returns, the last checkpoint stands.
+
+        Raises:
+            Stopped: a signal (Ctrl-C, SIGTERM) came; the state has been saved.
+            UserError: a loss was not finite, the memory did not suffice, or a checkpoint could not
+                be written.
+        """
+        if comm.is_main_process():
+            remove_stale_files(Path(self.cfg.OUTPUT_DIR))
+        try:
+            with self._interruption.watching(), self.checkpointer.finishing():
+                try:
+                    return super().train()
+                except Stopped:
+                    self._save_state()
+                    raise
+        except Stopped as stop:
+            saved = "No iteration is finished"
+            if self._finished >= self.start_iter:
+                saved = f"Iteration {self._finished} is saved; --resume goes on from there"
+            logger.warning("Stopped by %s. %s.", stop.name, saved)
+            raise
+
+    def run_step(self) -> None:
+        """One iteration."""
+        with explaining_failures(self.iter, self._batches):
+            try:
+                super().run_step()
+            except RuntimeError:
+                # The signal may have ended the processes that load data.
+                self._interruption.check()
+                raise
+        self._finished = self.iter
+        first_save = self.start_iter + self.cfg.SOLVER.CHECKPOINT_PERIOD
+        if self.iter == self.start_iter and first_save < self.max_iter:
+            # Not before: the optimizer's state begins with its first step.
+            self.checkpointer.reserve()
+
+    def _save_state(self) -> None:
+        """Saves the last finished iteration, unless that is done; returns when it stands."""
+        finished = self._finished >= self.start_iter
+        if finished and comm.is_main_process() and self.checkpointer.iteration != self._finished:
+            self.checkpointer.save(f"model_{self._finished:07d}", iteration=self._finished)
+        self.checkpointer.wait()
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:

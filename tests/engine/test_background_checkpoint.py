@@ -170,6 +170,34 @@ def test_a_snapshot_uses_its_memory_again() -> None:
     assert snapshot.take({"a": torch.full((6,), 3)})["a"].tolist() == [3] * 6
 
 
+def test_memory_is_taken_before_the_first_save(saving: BackgroundCheckpointer) -> None:
+    saving.reserve()
+    saving.wait()
+    before = [buffer.data_ptr() for buffer in saving._snapshot._buffers]
+    # Parameters: one tied weight of 9 numbers, two biases of 3; rows; as much momentum.
+    assert sum(buffer.nbytes for buffer in saving._snapshot._buffers) == 4 * (2 * 15 + 12)
+    saving.save("model_0")
+    assert [buffer.data_ptr() for buffer in saving._snapshot._buffers] == before
+    with saving.finishing():
+        pass
+    assert saving._snapshot._buffers == []
+
+
+def test_a_save_waits_for_its_memory(
+    saving: BackgroundCheckpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, reserve = threading.Event(), saving._snapshot.reserve
+    monkeypatch.setattr(
+        saving._snapshot, "reserve", lambda sizes: (release.wait(20), reserve(sizes))
+    )
+    saving.reserve()
+    threading.Timer(0.1, release.set).start()
+    saving.save("model_0")
+    assert release.is_set()
+    saving.wait()
+    assert Path(saving.save_dir, "model_0.pth").exists()
+
+
 @pytest.mark.gpu
 def test_a_snapshot_of_a_gpu_is_pinned_and_equal() -> None:
     values = torch.randn(1000, 100, device="cuda")
