@@ -79,7 +79,7 @@ def read_panoptic_ids(path: str | Path) -> np.ndarray:
             return ids_from_image(image)
     except FileNotFoundError:
         raise UserError(f"The panoptic PNG {path} does not exist.") from None
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"The panoptic PNG {path} cannot be read: {error}.") from error
 
 

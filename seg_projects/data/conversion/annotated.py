@@ -110,6 +110,8 @@ class ReaderOptions:
     """Folder of the images, where they do not lie beside their annotations."""
     instances: Path | None = None
     """Folder of the instance maps beside a folder of class maps."""
+    part: str | None = None
+    """YOLO: train, val or test, where ``data.yaml`` tells them apart."""
     class_attribute: str | None = None
     """VIA: name of the region attribute that holds the class."""
     default_label: str | None = None
@@ -119,6 +121,9 @@ class ReaderOptions:
     categories of a COCO file."""
 
 
+_LONGEST_NOTE = 400  # characters
+
+
 @dataclass(slots=True)
 class ConversionLog:
     """What was left out or interpreted, by kind."""
@@ -126,8 +131,10 @@ class ConversionLog:
     entries: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def note(self, kind: str, text: str) -> None:
-        """Adds ``text``, which names the file, to those of ``kind``."""
-        self.entries[kind].append(text)
+        """Adds ``text``, which names the file, to those of ``kind``; a long one is cut short."""
+        line = " ".join(text.split())
+        cut = len(line) > _LONGEST_NOTE
+        self.entries[kind].append(f"{line[: _LONGEST_NOTE - 30]} ... {line[-25:]}" if cut else line)
 
     def table(self, examples: int = 3) -> str:
         """Kinds, how often each, and the first ``examples`` of each; "" without entries."""
@@ -150,5 +157,6 @@ MALFORMED = (
     AttributeError,
     ArithmeticError,
     OSError,
+    RecursionError,
     zlib.error,
 )

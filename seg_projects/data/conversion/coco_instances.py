@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from seg_projects.data.conversion.annotated import (
     Record,
 )
 from seg_projects.data.conversion.categories import CategoryChoice
-from seg_projects.data.conversion.image_files import checked_size, read_json
+from seg_projects.data.conversion.image_files import checked_size, locate_image, read_json
 from seg_projects.data.conversion.output import OutputFolder
 from seg_projects.errors import UserError
 from seg_projects.files import write_json
 
 # Coordinates in pixels.
 _FARTHEST = 1e6
+_LONGEST_OUTLINE = 4e6
 
 
 def write_coco_instances(
@@ -109,13 +110,15 @@ def read_coco_instances(
 
 def listed_image(record: Record, folder: Path, log: ConversionLog) -> AnnotatedImage | None:
     """The image of a COCO ``record``, yet without objects; None, with a note, if unusable."""
-    name = record["file_name"]
-    size = checked_size(folder / name, name, log, (record["height"], record["width"]))
+    try:
+        path, name = locate_image(folder, record["file_name"])
+    except ValueError as error:
+        log.note("missing image", f"image {record['id']}: {error}; left out")
+        return None
+    size = checked_size(path, name, log, (record["height"], record["width"]))
     if size is None:
         return None
-    return AnnotatedImage(
-        file_name=name, source=folder / name, size=size, objects=[], image_id=record["id"]
-    )
+    return AnnotatedImage(file_name=name, source=path, size=size, objects=[], image_id=record["id"])
 
 
 def read_coco_json(source: Path, key: str, what: str) -> dict[str, Any]:
@@ -173,6 +176,8 @@ def encode_segmentation(segmentation: Any, size: tuple[int, int]) -> Record:
         # pycocotools would crash, or take for ever.
         if not all((np.abs(np.asarray(p, dtype=float)) < _FARTHEST).all() for p in segmentation):
             raise ValueError("a point of its polygons lies outside every image")
+        if sum(_outline_length(p) for p in segmentation) > _LONGEST_OUTLINE:
+            raise ValueError(f"its polygons are longer than {_LONGEST_OUTLINE:.0f} pixels")
         return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
     if list(segmentation["size"]) != [height, width]:
         raise ValueError(f"its run lengths are of the size {segmentation['size']}")
@@ -186,6 +191,12 @@ def encode_segmentation(segmentation: Any, size: tuple[int, int]) -> Record:
     if isinstance(counts, list):
         return coco_mask.frPyObjects(segmentation, height, width)
     return segmentation
+
+
+def _outline_length(polygon: Sequence[float]) -> float:
+    """Steps of pycocotools along the outline, each of which costs it memory."""
+    points = np.asarray(polygon, dtype=float).reshape(-1, 2)
+    return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 
 
 def expand_counts(text: str) -> list[int]:

@@ -21,6 +21,7 @@ from seg_projects.data.conversion.annotated import (
 )
 from seg_projects.data.conversion.categories import CategoryChoice
 from seg_projects.data.conversion.coco_instances import listed_image, read_coco_json
+from seg_projects.data.conversion.image_files import locate_image
 from seg_projects.data.conversion.output import OutputFolder
 from seg_projects.data.panoptic_ids import read_panoptic_ids, rgb_from_ids
 from seg_projects.errors import UserError
@@ -232,8 +233,9 @@ def read_coco_panoptic(
 def _read_segments(
     folder: Path, annotation: Record, names: dict[int, str], log: ConversionLog
 ) -> list[MaskedObject]:
-    png = folder / str(annotation.get("file_name"))
+    png = folder
     try:
+        png, _ = locate_image(folder, annotation["file_name"])
         ids = read_panoptic_ids(png)
         listed = {int(segment["id"]): segment for segment in annotation["segments_info"]}
         labels = {i: names.get(segment["category_id"]) for i, segment in listed.items()}

@@ -33,6 +33,7 @@ def convert(args: argparse.Namespace, log: ConversionLog) -> Path:
     _check(args)
     options = ReaderOptions(
         images=args.images,
+        part=args.name,
         class_attribute=args.class_attribute,
         default_label=args.default_label,
         instances=args.instances,
@@ -55,6 +56,8 @@ def _check(args: argparse.Namespace) -> None:
     """Raises before anything is written."""
     if not args.source.exists():
         raise UserError(f"{args.source} does not exist.")
+    if args.name is not None and Path(args.name).name != args.name:
+        raise UserError(f"--name {args.name} is no name of a folder below --output.")
     if args.held_out is not None and not 0 < args.held_out < 1:
         raise UserError(f"--held-out {args.held_out}: a share of the images, between 0 and 1.")
     if args.held_out is not None and args.name in ("train", "val"):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,21 @@ from seg_projects.errors import UserError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 _ORIENTATION = 0x0112
 _QUARTER_TURNS = (5, 6, 7, 8)
+# What Pillow raises for damaged files beside OSError.
+_DAMAGED = (
+    *(SyntaxError, ValueError, LookupError, TypeError, ArithmeticError, EOFError, AttributeError),
+    *(struct.error, zlib.error),
+)
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[Image.Image]:
+    """The image; whatever Pillow raises for a damaged or enormous one becomes an OSError."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            yield image
+    except (*_DAMAGED, Image.DecompressionBombError) as error:
+        raise OSError(f"it cannot be decoded: {error}") from error
 
 
 def displayed_size(source: Path | bytes) -> tuple[int, int]:
@@ -24,7 +43,7 @@ def displayed_size(source: Path | bytes) -> tuple[int, int]:
     Raises:
         OSError: there is no such file, or it is no image.
     """
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+    with _opened(source) as image:
         width, height = image.size
         return (width, height) if is_turned(image) else (height, width)
 
@@ -45,7 +64,7 @@ def checked_size(
         log: takes the notes.
         stated: (H, W) that the annotation gives, if it does.
     """
-    if isinstance(source, Path) and not source.is_file():
+    if isinstance(source, Path) and not is_file(source):
         log.note("missing image", f"{name}: {source} does not exist; left out")
         return None
     try:
@@ -64,23 +83,57 @@ def checked_size(
     return size
 
 
+def locate_image(folder: Path, name: str) -> tuple[Path, str]:
+    """The file of the image that an annotation names, and its name within the data set.
+
+    Tools write paths of their own machines, such as ``/data/upload/1/a.jpg``. Where
+    ``folder`` has no such file, the last part of the name counts; nothing outside is looked at.
+
+    Raises:
+        ValueError: there is no name.
+    """
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    if not parts or "\0" in name:
+        raise ValueError(f"{name!r} names no image")
+    if ".." in parts or ":" in parts[0]:
+        parts = parts[-1:]
+    path = folder.joinpath(*parts)
+    if len(parts) > 1 and not is_file(path) and is_file(folder / parts[-1]):
+        parts = parts[-1:]
+        path = folder / parts[-1]
+    return path, "/".join(parts)
+
+
+def is_file(path: Path) -> bool:
+    """Whether ``path`` is a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def find_image(folder: Path, stem: str) -> Path | None:
     """The image ``stem`` with any suffix in ``folder``, the first in the order of suffixes."""
     for suffix in IMAGE_SUFFIXES:
         for candidate in (folder / (stem + suffix), folder / (stem + suffix.upper())):
-            if candidate.is_file():
+            if is_file(candidate):
                 return candidate
     return None
 
 
 def list_images(folder: Path) -> list[Path]:
     """All images below ``folder``, ordered by path."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(p for p in found if is_file(p))
 
 
 def read_pixels(source: Path | bytes) -> np.ndarray:
-    """The pixels (H, W) or (H, W, C) as stored: palette indices, 16 bits, after EXIF rotation."""
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+    """The pixels (H, W) or (H, W, C) as stored: palette indices, 16 bits, after EXIF rotation.
+
+    Raises:
+        OSError: there is no such file, or it is no sound image.
+    """
+    with _opened(source) as image:
         return np.asarray(ImageOps.exif_transpose(image))
 
 
@@ -111,6 +164,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
+    except RecursionError:
+        raise UserError(f"{path} cannot be read as JSON: it is nested too deeply.") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{path} cannot be read as JSON: {error}.") from error
 

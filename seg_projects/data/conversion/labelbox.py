@@ -17,7 +17,12 @@ from seg_projects.data.conversion.annotated import (
     ReaderOptions,
     Record,
 )
-from seg_projects.data.conversion.image_files import checked_size
+from seg_projects.data.conversion.image_files import (
+    checked_size,
+    find_image,
+    is_file,
+    locate_image,
+)
 from seg_projects.errors import UserError
 
 
@@ -28,15 +33,16 @@ def read_labelbox(
     folder = options.images or source.parent
     for number, row in enumerate(_rows(source)):
         try:
-            name, stated, entries = _row_parts(row)
+            name, stated, entries = _row_parts(row, log)
+            path = _image(folder, name)
         except MALFORMED as error:
             log.note("unreadable annotation", f"{source}: row {number}: {error!r}; left out")
             continue
-        size = checked_size(folder / name, name, log, stated)
+        size = checked_size(path, name, log, stated)
         if size is not None:
             yield AnnotatedImage(
-                file_name=name,
-                source=folder / name,
+                file_name=path.name,
+                source=path,
                 size=size,
                 objects=list(_objects(name, entries, size, log)),
             )
@@ -50,11 +56,17 @@ def _rows(source: Path) -> list[Any]:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     except OSError as error:
         raise UserError(f"The Labelbox export {source} cannot be read: {error}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{source} is neither NDJSON nor a JSON list: {error}.") from error
 
 
-def _row_parts(row: Record) -> tuple[str, tuple[int, int] | None, list[Record]]:
+def _image(folder: Path, name: str) -> Path:
+    """The image of that name; external ids may lack the suffix."""
+    path, _ = locate_image(folder, name)
+    return path if is_file(path) else find_image(folder, name) or path
+
+
+def _row_parts(row: Record, log: ConversionLog) -> tuple[str, tuple[int, int] | None, list[Record]]:
     """Image name, (H, W) where it is given, and objects of one data row, new or old form."""
     if "data_row" in row:
         data = row["data_row"]
@@ -62,7 +74,9 @@ def _row_parts(row: Record) -> tuple[str, tuple[int, int] | None, list[Record]]:
         attributes = row.get("media_attributes") or {}
         height, width = attributes.get("height"), attributes.get("width")
         labels = [label for p in row["projects"].values() for label in p["labels"]]
-        entries = [entry for label in labels for entry in label["annotations"]["objects"]]
+        if len(labels) > 1:
+            log.note("several labels", f"{link}: {len(labels)} of one image; the first is taken")
+        entries = [e for label in labels[:1] for e in label["annotations"].get("objects", [])]
     else:
         link = row.get("External ID") or row["Labeled Data"]
         height = width = None
@@ -93,6 +107,6 @@ def _shape(entry: Record, size: tuple[int, int]) -> shapes.Shape:
     if box is not None:
         right, lower = box["left"] + box["width"], box["top"] + box["height"]
         return shapes.rectangle((box["left"], box["top"]), (right, lower), size)
-    if "mask" in entry or "instanceURI" in entry:
+    if any(key in entry for key in ("mask", "composite_mask", "instanceURI")):
         raise ValueError("its mask lies behind a link: download the masks, then use mask-folders")
     raise ValueError("it has no polygon, line or box")

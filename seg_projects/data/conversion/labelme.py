@@ -18,7 +18,12 @@ from seg_projects.data.conversion.annotated import (
     ReaderOptions,
     Record,
 )
-from seg_projects.data.conversion.image_files import checked_size, read_json, read_pixels
+from seg_projects.data.conversion.image_files import (
+    checked_size,
+    is_file,
+    read_json,
+    read_pixels,
+)
 from seg_projects.errors import UserError
 
 
@@ -72,7 +77,7 @@ def _find_image(
     stated = str(content.get("imagePath") or "").replace("\\", "/")
     name = PurePosixPath(stated).name
     for path in (file.parent / stated, (options.images or file.parent) / name):
-        if name and path.is_file() and path.suffix != ".json":
+        if name and is_file(path) and path.suffix != ".json":
             return path, name
     if not content.get("imageData"):
         log.note("missing image", f"{file}: {stated or 'no imagePath'} does not exist; left out")

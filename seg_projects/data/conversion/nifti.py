@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,6 +24,7 @@ from seg_projects.data.conversion.mask_folders import class_objects
 from seg_projects.errors import UserError
 
 HEADER_SIZE = 348
+_LARGEST = 1 << 32  # bytes of a volume
 # Codes of the standard that numpy has types for.
 _TYPES = {
     2: "u1",
@@ -44,12 +47,30 @@ def read_nifti_volume(path: Path) -> np.ndarray:
         ValueError: the file is no NIfTI-1 file with three axes, or its data end early.
         OSError: it cannot be read.
     """
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, zlib.error) as error:
-            raise ValueError(f"its compression is damaged: {error}") from error
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            values, shape, offset, scale = _read_header(stream.read(HEADER_SIZE))
+            # Not more than it needs: a small file can stand for endless zeros.
+            rest = stream.read(offset - HEADER_SIZE + math.prod(shape) * values.itemsize)
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"its compression is damaged: {error}") from error
+    if len(rest) < offset - HEADER_SIZE + math.prod(shape) * values.itemsize:
+        raise ValueError(f"it ends before its {math.prod(shape)} values")
+    volume = np.frombuffer(rest, values, math.prod(shape), offset - HEADER_SIZE)
+    volume = volume.reshape(shape, order="F")
+    slope, intercept = scale
+    # Slope 0 means: not scaled.
+    if slope and (slope, intercept) != (1, 0):
+        return volume * slope + intercept
+    return volume
+
+
+def _read_header(
+    content: bytes,
+) -> tuple[np.dtype[Any], tuple[int, ...], int, tuple[float, float]]:
+    """Type of the values, lengths of the axes, where the values begin, slope and intercept."""
     if len(content) < HEADER_SIZE or content[344:347] != b"n+1":
         raise ValueError("it is no NIfTI-1 file with header and data in one")
     order = "<" if struct.unpack_from("<i", content)[0] == HEADER_SIZE else ">"
@@ -62,14 +83,11 @@ def read_nifti_volume(path: Path) -> np.ndarray:
     if axes < 3 or min(shape) < 1 or any(length != 1 for length in shape[3:]):
         raise ValueError(f"its axes are {shape}; slices need three")
     values = np.dtype(order + _TYPES[kind])
-    count = int(np.prod(shape[:3]))
-    if len(content) < int(offset) + count * values.itemsize:
-        raise ValueError(f"it ends before its {count} values")
-    volume = np.frombuffer(content, values, count, int(offset)).reshape(shape[:3], order="F")
-    # Slope 0 means: not scaled.
-    if slope and (slope, intercept) != (1, 0):
-        return volume * slope + intercept
-    return volume
+    if not HEADER_SIZE <= offset <= _LARGEST:
+        raise ValueError(f"its values begin at {offset}")
+    if math.prod(shape) * values.itemsize > _LARGEST:
+        raise ValueError(f"its axes are {shape}: more than {_LARGEST} bytes")
+    return values, tuple(shape[:3]), int(offset), (slope, intercept)
 
 
 def read_nifti(

@@ -19,6 +19,8 @@ from seg_projects.data.conversion.annotated import (
 from seg_projects.data.conversion.image_files import checked_size, read_json, read_pixels
 from seg_projects.errors import UserError
 
+_LARGEST_BITMAP = 1 << 28  # bytes
+
 
 def read_supervisely(
     source: Path, options: ReaderOptions, log: ConversionLog
@@ -63,7 +65,7 @@ def _objects(
 
 def _shape(entry: Record, size: tuple[int, int]) -> shapes.Shape:
     if entry.get("bitmap"):
-        pixels = read_pixels(zlib.decompress(base64.b64decode(entry["bitmap"]["data"])))
+        pixels = read_pixels(_decompress(base64.b64decode(entry["bitmap"]["data"])))
         x, y = entry["bitmap"]["origin"]
         # The mask is the alpha channel, or the only one.
         return shapes.bitmap((pixels if pixels.ndim == 2 else pixels[..., -1]) > 0, x, y, size)
@@ -78,3 +80,12 @@ def _shape(entry: Record, size: tuple[int, int]) -> shapes.Shape:
     if kind == "point":
         return shapes.dot(points[0], size)
     raise ValueError(f"unknown geometry {kind!r}")
+
+
+def _decompress(data: bytes) -> bytes:
+    """Of a PNG, which is compressed itself: what grows beyond all measure is none."""
+    stream = zlib.decompressobj()
+    content = stream.decompress(data, _LARGEST_BITMAP)
+    if stream.unconsumed_tail:
+        raise ValueError(f"its bitmap has more than {_LARGEST_BITMAP} bytes")
+    return content

@@ -16,7 +16,7 @@ from seg_projects.data.conversion.annotated import (
     ReaderOptions,
     Record,
 )
-from seg_projects.data.conversion.image_files import checked_size, read_json
+from seg_projects.data.conversion.image_files import checked_size, locate_image, read_json
 from seg_projects.errors import UserError
 
 
@@ -32,8 +32,12 @@ def read_via(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterat
     attribute = options.class_attribute or _class_attribute(file, entries, options)
     folder = options.images or file.parent
     for entry in entries.values():
-        name = str(entry["filename"]).replace("\\", "/")
-        size = checked_size(folder / name, name, log)
+        try:
+            path, name = locate_image(folder, str(entry["filename"]))
+        except ValueError as error:
+            log.note("unreadable annotation", f"{file}: {error}; left out")
+            continue
+        size = checked_size(path, name, log)
         if size is None:
             continue
         objects = []
@@ -48,7 +52,7 @@ def read_via(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterat
                 continue
             if label is not None:
                 objects.append(MaskedObject(label=label, mask=shape.mask, polygons=shape.polygons))
-        yield AnnotatedImage(file_name=name, source=folder / name, size=size, objects=objects)
+        yield AnnotatedImage(file_name=name, source=path, size=size, objects=objects)
 
 
 def _find_json(source: Path) -> Path:
