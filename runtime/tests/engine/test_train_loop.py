@@ -258,7 +258,6 @@ def test_mixed_precision_takes_one_device_per_process() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_mixed_precision_step() -> None:
     model = nn.Sequential(nn.Linear(4, 1)).cuda()
     model.forward = lambda x: {"loss": nn.Sequential.forward(model, x).float().mean()}
