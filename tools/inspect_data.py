@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from seg_projects.data.doctor import Converted
 
 
@@ -67,10 +69,22 @@ def inspect(args: argparse.Namespace) -> int:
     print(doctor.findings_table(findings, examples=args.examples) or "No defects found.")
     if args.html is not None:
         from seg_projects.visualization.data_page import DataPage, write_data_page
+        from seg_projects.visualization.data_samples import annotated_samples
 
+        samples = annotated_samples(
+            inspected.content,
+            inspected.images,
+            inspected.masks,
+            findings,
+            label_table=inspected.label_table,
+        )
         title = f"{args.json.name}: data"
         page = DataPage(
-            title=title, findings=findings, statistics=statistics, images=inspected.images
+            title=title,
+            findings=findings,
+            statistics=statistics,
+            images=inspected.images,
+            samples=samples,
         )
         print(f"Written: {write_data_page(args.html, page)}")
     if args.fix is not None:
@@ -87,6 +101,8 @@ class Inspected(NamedTuple):
     masks: Path
     findings: list[Any]
     colors: dict[str, tuple[float, ...]]
+    label_table: np.ndarray | None = None
+    """Of label maps: value in the file -> class."""
 
 
 def _inspect_objects(args: argparse.Namespace) -> Inspected:
@@ -149,7 +165,7 @@ def _inspect_label_maps(args: argparse.Namespace) -> Inspected:
         "annotations": areas,
         "categories": [{"id": i, "name": f"class {i}"} for i in range(args.num_classes)],
     }
-    return Inspected(content, args.json, args.labels, findings, facts.colors)
+    return Inspected(content, args.json, args.labels, findings, facts.colors, table)
 
 
 def _read_tool(args: argparse.Namespace) -> Converted:

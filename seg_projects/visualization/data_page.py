@@ -38,6 +38,8 @@ class DataPage:
     statistics: DataStatistics
     images: Path
     """Folder of the images."""
+    samples: Sequence[tuple[str, np.ndarray]] = ()
+    """Names of images, and (H, W, 3) RGB pictures of them with what annotates them."""
 
 
 def write_data_page(path: Path, page: DataPage) -> Path:
@@ -52,7 +54,8 @@ def data_page_html(page: DataPage) -> str:
     statistics = page.statistics
     sections = [
         ("findings", "Findings", f'<div class="card">{_findings(page.findings)}</div>'),
-        ("samples", "Where they are", _samples(page)),
+        ("places", "Where they are", _places(page)),
+        ("samples", "Samples", _samples(page)),
         ("classes", "Classes", f'<div class="card">{_classes(statistics)}</div>'),
         ("sizes", "Sizes", f'<div class="grid charts">{_sizes(statistics)}</div>'),
         ("colours", "Colours", f'<div class="grid charts">{_colors(statistics.colors)}</div>'),
@@ -77,7 +80,7 @@ def _sentence(findings: Sequence[Finding]) -> str:
         return "The data doctor found no defects."
     kinds = {f.kind for f in findings}
     errors = sorted({f.kind for f in findings if f.severity == "error"})
-    text = f"The data doctor found {len(kinds)} kinds of defects."
+    text = f"The data doctor found {len(kinds)} kind{'s' * (len(kinds) > 1)} of defects."
     return f"{text} Errors stop a training: {', '.join(errors)}." if errors else text
 
 
@@ -126,6 +129,15 @@ def _findings(findings: Sequence[Finding]) -> str:
 
 
 def _samples(page: DataPage) -> str:
+    """A card for each annotated image."""
+    cards = [
+        _card(_shrunk(Image.fromarray(picture), _SAMPLE_SIDE), "", name)
+        for name, picture in page.samples
+    ]
+    return f'<div class="shots">{"".join(cards)}</div>' if cards else ""
+
+
+def _places(page: DataPage) -> str:
     """A card with the marked image for the first findings of each kind."""
     cards: list[str] = []
     for found in _by_kind(page.findings).values():
@@ -136,18 +148,20 @@ def _samples(page: DataPage) -> str:
             picture = marked_image(page.images, finding)
             if picture is not None:
                 shown += 1
-                cards.append(_card(finding, picture))
+                text = f"{finding.where}: {finding.text}"
+                cards.append(_card(picture, finding.kind, text))
     return f'<div class="shots">{"".join(cards)}</div>' if cards else ""
 
 
-def _card(finding: Finding, picture: Image.Image) -> str:
+def _card(picture: Image.Image, title: str, text: str) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
     url = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    heading = f"<h3>{escape(title)}</h3>" if title else ""
     return (
         f'<figure class="card"><img src="{url}" width="{picture.width}" height="{picture.height}" '
-        f'loading="lazy" alt="{escape(finding.kind)}"><figcaption><h3>{escape(finding.kind)}</h3>'
-        f"<p>{escape(finding.where)}: {escape(finding.text)}</p></figcaption></figure>"
+        f'loading="lazy" alt="{escape(title or text)}"><figcaption>{heading}'
+        f"<p>{escape(text)}</p></figcaption></figure>"
     )
 
 
@@ -222,11 +236,15 @@ def _numbers(values: Any) -> np.ndarray | None:
 
 
 def _classes(statistics: DataStatistics) -> str:
-    counts = sorted(statistics.categories, key=lambda c: -c.objects)
-    largest = max((c.objects for c in counts), default=0) or 1
+    by_area = statistics.by_area
+    total = sum(c.pixels for c in statistics.categories) or 1
+    sizes = {c.name: c.pixels / total if by_area else c.objects for c in statistics.categories}
+    counts = sorted(statistics.categories, key=lambda c: -sizes[c.name])
+    largest = max(sizes.values(), default=0) or 1
     rows = [
-        f'<dt>{escape(c.name)}</dt><dd><i style="width:{100 * c.objects / largest:.1f}%"'
-        f'{"" if c.objects else " class=none"}></i></dd><dd class="n">{_how_often(c)}</dd>'
+        f'<dt>{escape(c.name)}</dt><dd><i style="width:{100 * sizes[c.name] / largest:.1f}%"'
+        f'{"" if c.objects else " class=none"}></i></dd><dd class="n">'
+        f"{_how_often(c, sizes[c.name] if by_area else None)}</dd>"
         for c in counts[:_MAX_CLASSES]
     ]
     more = len(counts) - _MAX_CLASSES
@@ -234,10 +252,11 @@ def _classes(statistics: DataStatistics) -> str:
     return f'<dl class="bars">{"".join(rows)}</dl>{rest}'
 
 
-def _how_often(count: CategoryCount) -> str:
+def _how_often(count: CategoryCount, share: float | None) -> str:
     if not count.objects:
         return "none"
-    return f"{count.objects:,} in {count.images:,} image{'s' * (count.images > 1)}"
+    what = f"{count.objects:,}" if share is None else f"{100 * share:.2g} % of the pixels"
+    return f"{what} in {count.images:,} image{'s' * (count.images > 1)}"
 
 
 def _sizes(statistics: DataStatistics) -> str:
@@ -269,29 +288,36 @@ def _colors(colors: np.ndarray) -> str:
     return palette + histogram("Brightness of the images", "0 to 255", colors.mean(axis=1))
 
 
+def _edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """Of bars of one width; each whole number has its own where there are few of them."""
+    low, high = float(values.min()), float(values.max())
+    whole = bool((values == values.round()).all())
+    if low == high:
+        return np.array([low - 1.5, low - 0.5, low + 0.5, low + 1.5])  # one bar in the middle
+    if whole and high - low < bins:
+        return np.arange(low - 0.5, high + 1)
+    return np.linspace(low, high, bins + 1)
+
+
 def histogram(title: str, unit: str, values: np.ndarray, bins: int = 24) -> str:
     """A figure with bars; "" without values."""
     if not values.size:
         return ""
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    counts, _ = np.histogram(values, bins=bins, range=(low, high))
+    edges = _edges(values, bins)
+    counts, _ = np.histogram(values, bins=edges)
     width, height, base = 400, 150, 130
-    step = width / bins
+    step = width / len(counts)
     bars = "".join(
         f'<rect x="{i * step + 1:.1f}" y="{base - 120 * n / counts.max():.1f}" '
         f'width="{step - 2:.1f}" height="{120 * n / counts.max():.1f}" rx="2" fill="var(--c0)"/>'
         for i, n in enumerate(counts.tolist())
         if n
     )
+    low, high = float(values.min()), float(values.max())
+    ends = ((0, "start", low), (200, "middle", (low + high) / 2), (400, "end", high))
     labels = "".join(
         f'<text x="{x}" y="147" style="text-anchor:{anchor}">{escape(format_number(v))}</text>'
-        for x, anchor, v in (
-            (0, "start", low),
-            (200, "middle", (low + high) / 2),
-            (400, "end", high),
-        )
+        for x, anchor, v in (ends if low < high else ends[1:2])
     )
     small = f" <small>{escape(unit)}</small>" if unit else ""
     median = format_number(float(np.median(values)))

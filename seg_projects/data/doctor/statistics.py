@@ -44,6 +44,11 @@ class DataStatistics:
     colors: np.ndarray
     """(N, 3) mean red, green, blue of the decoded images, in [0, 255]."""
 
+    @property
+    def by_area(self) -> bool:
+        """Whether no class is twice in an image, as in label maps: then areas tell more."""
+        return all(c.objects == c.images for c in self.categories)
+
     def summary(self) -> str:
         """How much there is, and which categories do not occur."""
         names = [c.name for c in self.categories if not c.objects]

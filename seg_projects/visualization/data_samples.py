@@ -1,0 +1,117 @@
+"""Annotated images of a data set for the data doctor's page, whichever kind it is of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from seg_projects.data.conversion.annotated import MALFORMED
+from seg_projects.data.conversion.coco_instances import decode_segmentation
+from seg_projects.data.conversion.image_files import read_pixels
+from seg_projects.data.doctor import Finding
+from seg_projects.data.panoptic_ids import read_panoptic_ids
+from seg_projects.visualization.overlay import (
+    Category,
+    categories_from_coco,
+    flatten_masks,
+    instance_overlay,
+    panoptic_overlay,
+    semantic_overlay,
+)
+
+_SIDE = 420
+
+Record = Mapping[str, Any]
+Picture = np.ndarray
+
+
+def annotated_samples(
+    content: Mapping[str, Any],
+    images: Path,
+    masks: Path,
+    findings: Sequence[Finding],
+    *,
+    label_table: np.ndarray | None = None,
+    count: int = 8,
+) -> list[tuple[str, Picture]]:
+    """``count`` images without errors, evenly spread, each with what annotates it.
+
+    Args:
+        content: of a COCO file.
+        images: folder of the images.
+        masks: of the PNG files of a panoptic set.
+        findings: whose errors leave out their images.
+        label_table: of a data set of label maps, whose image records name their files: value in
+            the file -> class.
+        count: at most so many.
+    """
+    wrong = {f.image for f in findings if f.severity == "error"}
+    wrong |= {f.where for f in findings if f.severity == "error"}
+    by_image: dict[Any, list[Record]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        by_image[annotation.get("image_id")].append(annotation)
+    usable = [
+        record
+        for record in content["images"]
+        if record.get("file_name") not in wrong and by_image[record.get("id")]
+    ]
+    chosen = np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int)
+    categories = _colored(content["categories"])
+
+    def paint(record: Record) -> Picture:
+        image = _read(images, record)
+        if label_table is not None:
+            labels = label_table[read_pixels(Path(record["sem_seg_file_name"]))]
+            return semantic_overlay(*_shrunk(image, labels.astype(np.int32)), categories)
+        return _paint_objects(image, by_image[record["id"]], masks, categories)
+
+    samples = []
+    for record in (usable[i] for i in chosen):
+        try:
+            samples.append((record["file_name"], paint(record)))
+        except MALFORMED:  # among the findings, though they name no image
+            continue
+    return samples
+
+
+def _shrunk(image: Picture, ids: np.ndarray) -> tuple[Picture, np.ndarray]:
+    """Both in the size of a card, so that names stay legible."""
+    scale = _SIDE / max(ids.shape)
+    if scale >= 1:
+        return image, ids
+    height, width = (max(1, round(side * scale)) for side in ids.shape)
+    small = np.asarray(Image.fromarray(image).resize((width, height)))
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip((height, width), ids.shape, strict=True)
+    )
+    return small, ids[rows[:, None], columns]
+
+
+def _colored(records: Sequence[Record]) -> dict[int, Category]:
+    things = [{"isthing": 1, **record} for record in records if {"id", "name"} <= set(record)]
+    return categories_from_coco(things)
+
+
+def _read(folder: Path, record: Record) -> Picture:
+    with Image.open(folder / record["file_name"]) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def _paint_objects(
+    image: Picture, annotations: Sequence[Record], masks: Path, categories: dict[int, Category]
+) -> Picture:
+    first = annotations[0]
+    if "segments_info" in first:
+        ids = read_panoptic_ids(masks / first["file_name"])
+        return panoptic_overlay(*_shrunk(image, ids), first["segments_info"], categories)
+    size = (image.shape[0], image.shape[1])
+    rows = sorted(annotations, key=lambda a: -float(a.get("area") or 0))
+    decoded = np.stack([decode_segmentation(a["segmentation"], size) for a in rows])
+    ids, segments = flatten_masks(decoded, [a["category_id"] for a in rows])
+    return instance_overlay(*_shrunk(image, ids), segments, categories)
