@@ -16,6 +16,7 @@ from detectron2.modeling import (
     ROI_HEADS_REGISTRY,
     SEM_SEG_HEADS_REGISTRY,
 )
+from detectron2.utils import comm
 from seg_projects.data.augmentation import listed_sizes
 from seg_projects.errors import UserError
 from seg_projects.modeling.semantic_heads.base import listed_maps
@@ -186,6 +187,23 @@ def check_sizes(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
                 f"{key} has {small[0]} pixels, smaller than {stride}, the stride of the backbone's "
                 f"map {name}: take {stride} or more."
             )
+
+
+def check_processes(cfg: CfgNode, model: nn.Module) -> None:
+    """Checks that the norms of ``model`` work where several processes train it.
+
+    Raises:
+        UserError: torch's SyncBN is to synchronise processes on the CPU.
+    """
+    if cfg.MODEL.DEVICE != "cpu" or comm.get_world_size() == 1:
+        return
+    found = [name for name, part in model.named_modules() if isinstance(part, nn.SyncBatchNorm)]
+    if found:
+        raise UserError(
+            f"The model has {len(found)} SyncBN layers ({found[0]}, ...), which work on GPUs alone "
+            f"where {comm.get_world_size()} processes train: set their NORM to naiveSyncBN, BN or "
+            "GN."
+        )
 
 
 def warn_of_random_parts(cfg: CfgNode, model: nn.Module) -> None:

@@ -33,6 +33,7 @@ from seg_projects.engine.model_checks import (
     check_inference,
     check_losses,
     check_names,
+    check_processes,
     check_sizes,
     has_region_heads,
     warn_of_random_parts,
@@ -156,6 +157,7 @@ class SegTrainer(DefaultTrainer):
         # Some heads leave out a map that they do not find.
         check_features(cfg, shapes)
         check_sizes(cfg, shapes)
+        check_processes(cfg, model)
         warn_of_random_parts(cfg, model)
         return model
 

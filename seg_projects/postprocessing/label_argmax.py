@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK = 8192
-"""Pixels whose best score so far stays in the processor's cache."""
+BLOCK = 1 << 18
+"""Scores that stay in the processor's cache."""
 
 
 def argmax_labels(scores: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
@@ -23,7 +23,7 @@ def argmax_labels(scores: Tensor, *, dtype: torch.dtype | None = None) -> Tensor
         dtype: of the result; None for the narrowest: uint8 up to 256 classes, int32 beyond.
     """
     classes = scores.shape[0]
-    narrow = torch.uint8 if classes <= 256 else torch.int32
+    narrow = label_type(classes)
     blockwise = scores.dtype == torch.float32 and scores.is_cpu and scores.numel()
     if not blockwise:
         return scores.argmax(dim=0).to(dtype or narrow)
@@ -31,6 +31,11 @@ def argmax_labels(scores: Tensor, *, dtype: torch.dtype | None = None) -> Tensor
     flat = scores.detach().reshape(classes, -1).numpy()
     _block_argmax()(flat, labels.view(-1).numpy())
     return labels.to(dtype or narrow)
+
+
+def label_type(classes: int) -> torch.dtype:
+    """The type of label maps of so many classes."""
+    return torch.uint8 if classes <= 256 else torch.int32
 
 
 def _block_argmax() -> Callable[[np.ndarray, np.ndarray], None]:
@@ -44,16 +49,14 @@ def _block_argmax() -> Callable[[np.ndarray, np.ndarray], None]:
 def numpy_block_argmax(scores: np.ndarray, labels: np.ndarray) -> None:
     """Writes the argmax over the rows of ``scores`` (K, P) float32 to ``labels`` (P,)."""
     classes, pixels = scores.shape
-    higher = np.empty(BLOCK, dtype=bool)
-    for start in range(0, pixels, BLOCK):
-        block = scores[:, start : start + BLOCK]
-        here = labels[start : start + BLOCK]
-        best, is_higher = block[0].copy(), higher[: len(here)]
-        here[:] = 0
-        for label in range(1, classes):
-            np.greater(block[label], best, out=is_higher)
-            np.maximum(best, block[label], out=best)
-            # Labels grow, so the maximum takes the newer one, without a branch per pixel.
-            np.maximum(here, is_higher * here.dtype.type(label), out=here)
+    # The first of equal scores is the one with the highest rank.
+    ranks = np.arange(classes - 1, -1, -1).astype(labels.dtype)[:, None]
+    block = max(256, BLOCK // classes)
+    for start in range(0, pixels, block):
+        values = scores[:, start : start + block]
+        best = values.max(axis=0)
+        here = labels[start : start + block]
         if np.isnan(best).any():
-            here[:] = block.argmax(axis=0)
+            here[:] = values.argmax(axis=0)
+        else:
+            np.subtract(classes - 1, ((values == best) * ranks).max(axis=0), out=here)

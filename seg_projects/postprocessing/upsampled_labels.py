@@ -5,16 +5,16 @@ Legend: K classes, h x w cells of the scores, H x W pixels wanted.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from seg_projects.postprocessing.label_argmax import argmax_labels
+from seg_projects.postprocessing.label_argmax import argmax_labels, label_type
 
-PIXELS_AT_ONCE = 16384
 SCORES_AT_ONCE = 1 << 24
+SCORES_IN_CACHE = 1 << 18
 
 
 class _Axis(NamedTuple):
@@ -30,9 +30,9 @@ def upsampled_labels(
 ) -> Tensor:
     """The class of the highest of bilinearly upsampled scores, up to ties of the last digit.
 
-    A pixel between four cells of one class has that class, since weighted means keep the order: on
-    the CPU scores are interpolated only where classes meet, and memory is bounded by that of the
-    result and of ``scores``. Elsewhere, strips of rows are.
+    Strips of rows are interpolated, as many as the processor's cache holds: memory is bounded by
+    that of the result and of ``scores``. With numba, scores are interpolated only where classes
+    meet: a pixel between four cells of one class has it, since weighted means keep the order.
 
     Args:
         scores: (K, h, w) float.
@@ -48,12 +48,12 @@ def upsampled_labels(
     columns = _axis(size[1], width, scale[1], scores.device)
     if not scores.is_cpu or scores.dtype != torch.float32:
         return _by_strips(scores, rows, columns)
-    coarse = argmax_labels(scores)
-    by_cell = scores.detach().permute(1, 2, 0).contiguous()  # (h, w, K)
     try:
         from seg_projects.postprocessing.upsampled_labels_kernel import fill_labels
     except ImportError:
-        return _between_classes(by_cell, coarse, rows, columns)
+        return _between_rows(scores.detach(), rows, columns)
+    coarse = argmax_labels(scores)
+    by_cell = scores.detach().permute(1, 2, 0).contiguous()  # (h, w, K)
     labels = torch.empty(size, dtype=coarse.dtype)
     top, bottom, down = (part.numpy() for part in rows)
     left, right, across = (part.numpy() for part in columns)
@@ -81,22 +81,36 @@ def _by_strips(scores: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
     return torch.cat(labels)
 
 
-def _between_classes(by_cell: Tensor, coarse: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
-    """The labels, scores being interpolated for pixels whose four cells differ in class."""
-    top, left = coarse[rows.before], columns.before
-    labels = top[:, left]
-    # Whether a cell differs from its neighbours below, to the right, or from the one between.
-    padded = F.pad(coarse[None, None].float(), (0, 1, 0, 1), mode="replicate")[0, 0]
-    here = padded[:-1, :-1]
-    mixed = (here != padded[1:, :-1]) | (here != padded[:-1, 1:]) | (here != padded[1:, 1:])
-    flat, width = by_cell.flatten(0, 1), by_cell.shape[1]
-    y, x = mixed[rows.before][:, left].nonzero(as_tuple=True)
-    for start in range(0, len(y), PIXELS_AT_ONCE):
-        ys, xs = y[start : start + PIXELS_AT_ONCE], x[start : start + PIXELS_AT_ONCE]
-        across, down = columns.share[xs, None], rows.share[ys, None]
-        upper, lower = rows.before[ys] * width, rows.after[ys] * width
-        first, second = columns.before[xs], columns.after[xs]
-        above = torch.lerp(flat[upper + first], flat[upper + second], across)
-        below = torch.lerp(flat[lower + first], flat[lower + second], across)
-        labels[ys, xs] = torch.lerp(above, below, down).argmax(dim=1).to(labels.dtype)
+def _between_rows(scores: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
+    """The labels of the pixels between two rows of cells, then of those between the next two."""
+    width = len(columns.share)
+    labels = torch.empty((len(rows.share), width), dtype=label_type(scores.shape[0]))
+    strip = max(1, SCORES_IN_CACHE // (scores.shape[0] * width))
+    above = below = scores[:, 0, :0]
+    last = -1
+    for start, stop in _runs(rows.before):
+        first, second = int(rows.before[start]), int(rows.after[start])
+        # (K, W) each; what was below is often above now.
+        above = below if first == last else _across(scores[:, first], columns)
+        below = above if first == second else _across(scores[:, second], columns)
+        last = second
+        for at in range(start, stop, strip):
+            share = rows.share[at : min(at + strip, stop), None]
+            mixed = torch.lerp(above[:, None], below[:, None], share)  # (K, strip, W)
+            labels[at : at + len(share)] = argmax_labels(mixed)
     return labels
+
+
+def _runs(values: Tensor) -> Iterator[tuple[int, int]]:
+    """Where equal values begin and end."""
+    start = 0
+    for count in values.unique_consecutive(return_counts=True)[1].tolist():
+        yield start, start + count
+        start += count
+
+
+def _across(row: Tensor, columns: _Axis) -> Tensor:
+    """(K, w) to (K, W)."""
+    return torch.lerp(
+        row.index_select(1, columns.before), row.index_select(1, columns.after), columns.share
+    )

@@ -138,6 +138,19 @@ def test_augmentation_at_test_time_of_a_model_that_has_none(config: str, tmp_pat
     assert message.startswith("TEST.AUG.ENABLED is True, but MODEL.META_ARCHITECTURE Seg")
 
 
+@pytest.mark.parametrize(
+    ("key", "layer"),
+    [("MODEL.UNET.NORM", "backbone.levels.0"), ("MODEL.SEM_SEG_HEAD.NORM", "sem_seg_head.steps.0")],
+)
+def test_synchronised_norms_of_several_processes_on_the_cpu(
+    key: str, layer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("detectron2.utils.comm.get_world_size", lambda: 2)
+    message = _message("membrane/unet", tmp_path, {key: "SyncBN"})
+    assert f"SyncBN layers ({layer}" in message
+    assert "where 2 processes train: set their NORM to naiveSyncBN, BN or GN" in message
+
+
 def _warnings(config: str, change: dict[str, Any], caplog: pytest.LogCaptureFixture) -> list[str]:
     cfg = load_config(REPOSITORY / "configs" / f"{config}.yaml")
     shrink(cfg)

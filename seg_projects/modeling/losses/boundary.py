@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .labels import label_planes
+from .labels import at_least_float32, label_planes
 
 
 def boundary_loss(logits: Tensor, target: Tensor, *, ignore_value: int) -> Tensor:
@@ -23,6 +23,7 @@ def boundary_loss(logits: Tensor, target: Tensor, *, ignore_value: int) -> Tenso
         target: (N, H, W) int64 class ids in [0, K), or ``ignore_value``.
         ignore_value: the label of pixels without a loss; the loss of these alone is 0.
     """
+    logits = at_least_float32(logits)
     return _loss(logits.softmax(dim=1), target, ignore_value)
 
 
@@ -34,11 +35,14 @@ def sigmoid_boundary_loss(logits: Tensor, target: Tensor, *, ignore_value: int) 
         target: as :func:`label_planes` takes it.
         ignore_value: the label of pixels without a loss; the loss of these alone is 0.
     """
+    logits = at_least_float32(logits)
     return _loss(logits.sigmoid(), target, ignore_value)
 
 
 def _loss(probabilities: Tensor, target: Tensor, ignore_value: int) -> Tensor:
-    labels, valid = label_planes(target, probabilities.shape[1], ignore_value=ignore_value)
+    labels, valid = label_planes(
+        target, probabilities.shape[1], ignore_value=ignore_value, dtype=probabilities.dtype
+    )
     distances = signed_distances(labels > 0, valid.expand_as(labels) > 0)
     return (probabilities * distances).sum() / valid.expand_as(labels).sum().clamp_min(1)
 

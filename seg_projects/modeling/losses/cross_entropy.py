@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .labels import label_planes, weights_per_class
+from .labels import at_least_float32, label_planes, weights_per_class
 
 
 def cross_entropy_loss(
@@ -31,6 +31,7 @@ def cross_entropy_loss(
         class_weights: K weights of the pixels, by their class; the mean is weighted with them.
         label_smoothing: in [0, 1): the share of the label that is spread over all classes.
     """
+    logits = at_least_float32(logits)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing={label_smoothing} is outside [0, 1).")
     num_classes = logits.shape[1]
@@ -58,6 +59,9 @@ def sigmoid_cross_entropy_loss(logits: Tensor, target: Tensor, *, ignore_value: 
         target: as :func:`label_planes` takes it.
         ignore_value: the label of pixels without a loss.
     """
-    labels, valid = label_planes(target, logits.shape[1], ignore_value=ignore_value)
+    logits = at_least_float32(logits)
+    labels, valid = label_planes(
+        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
+    )
     loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none") * valid
     return loss.sum() / valid.expand_as(loss).sum().clamp_min(1)

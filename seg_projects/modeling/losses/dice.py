@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .labels import label_planes
+from .labels import at_least_float32, label_planes
 
 
 def dice_loss(logits: Tensor, target: Tensor, *, ignore_value: int, smooth: float = 1.0) -> Tensor:
@@ -19,7 +19,10 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_value: int, smooth: floa
         ignore_value: the label of pixels without a loss; the loss of these alone is 0.
         smooth: > 0, pixels added to the overlap and to the mean size of the two regions.
     """
-    labels, valid = label_planes(target, logits.shape[1], ignore_value=ignore_value)
+    logits = at_least_float32(logits)
+    labels, valid = label_planes(
+        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
+    )
     losses = _losses(logits.softmax(dim=1) * valid, labels, smooth)
     occurs = labels.sum(dim=(0, 2, 3)) > 0
     return (losses * occurs).sum() / occurs.sum().clamp_min(1)
@@ -36,7 +39,10 @@ def sigmoid_dice_loss(
         ignore_value: the label of pixels without a loss; the loss of these alone is 0.
         smooth: > 0, pixels added to the overlap and to the mean size of the two regions.
     """
-    labels, valid = label_planes(target, logits.shape[1], ignore_value=ignore_value)
+    logits = at_least_float32(logits)
+    labels, valid = label_planes(
+        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
+    )
     return _losses(logits.sigmoid() * valid, labels, smooth).mean()
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .labels import label_planes
+from .labels import at_least_float32, label_planes
 
 
 def focal_loss(logits: Tensor, target: Tensor, *, ignore_value: int, gamma: float = 2.0) -> Tensor:
@@ -21,6 +21,7 @@ def focal_loss(logits: Tensor, target: Tensor, *, ignore_value: int, gamma: floa
         ignore_value: the label of pixels without a loss; the loss of these alone is 0.
         gamma: >= 0; 0 is cross entropy.
     """
+    logits = at_least_float32(logits)
     _check_gamma(gamma)
     log_p = -F.cross_entropy(logits, target, ignore_index=ignore_value, reduction="none")
     # Bounded, because the derivative of x^gamma at 0 is infinite for gamma < 1.
@@ -42,10 +43,13 @@ def sigmoid_focal_loss(
         alpha: in [0, 1], the weight of pixels that have the class, 1 - alpha being that of the
             others (equation 5); negative for weight 1 of both.
     """
+    logits = at_least_float32(logits)
     from fvcore.nn.focal_loss import sigmoid_focal_loss as focal
 
     _check_gamma(gamma)
-    labels, valid = label_planes(target, logits.shape[1], ignore_value=ignore_value)
+    labels, valid = label_planes(
+        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
+    )
     loss = focal(logits, labels, alpha=alpha, gamma=gamma, reduction="none") * valid
     return loss.sum() / valid.expand_as(loss).sum().clamp_min(1)
 

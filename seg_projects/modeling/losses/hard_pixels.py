@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .labels import label_planes, weights_per_class
+from .labels import at_least_float32, label_planes, weights_per_class
 
 
 def hard_pixel_cross_entropy_loss(
@@ -34,6 +34,7 @@ def hard_pixel_cross_entropy_loss(
         class_weights: K weights of the pixels, by their class.
         pixel_weights: (N, H, W).
     """
+    logits = at_least_float32(logits)
     weights = weights_per_class(class_weights, logits)
     loss = F.cross_entropy(
         logits, target, weight=weights, ignore_index=ignore_value, reduction="none"
@@ -54,7 +55,10 @@ def sigmoid_hard_pixel_cross_entropy_loss(
         ignore_value: the label of pixels that count with loss 0.
         fraction: in (0, 1], of all answers, pixels times classes.
     """
-    labels, valid = label_planes(target, logits.shape[1], ignore_value=ignore_value)
+    logits = at_least_float32(logits)
+    labels, valid = label_planes(
+        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
+    )
     loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none") * valid
     return mean_of_hardest(loss, fraction)
 

@@ -12,11 +12,18 @@ from torch import Tensor
 class LabelPlanes(NamedTuple):
     """What is to be learned of each pixel and class; both tensors broadcast to (N, K, H, W)."""
 
-    labels: Tensor  # (N, K, H, W) float32, 1 where the pixel has the class; 0 where ignored
-    valid: Tensor  # (N, 1, H, W) or (N, K, H, W) float32, 0 where the pixel is ignored
+    labels: Tensor  # (N, K, H, W), 1 where the pixel has the class; 0 where ignored
+    valid: Tensor  # (N, 1, H, W) or (N, K, H, W), 0 where the pixel is ignored
 
 
-def label_planes(target: Tensor, num_classes: int, *, ignore_value: int) -> LabelPlanes:
+def at_least_float32(logits: Tensor) -> Tensor:
+    """``logits`` in float32, or float64 where they are: sums over pixels overflow in float16."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def label_planes(
+    target: Tensor, num_classes: int, *, ignore_value: int, dtype: torch.dtype = torch.float32
+) -> LabelPlanes:
     """Splits labels into one plane per class.
 
     Args:
@@ -24,6 +31,7 @@ def label_planes(target: Tensor, num_classes: int, *, ignore_value: int) -> Labe
             have several classes or none, (N, K, H, W) of 0, 1 and ``ignore_value``.
         num_classes: K.
         ignore_value: marks what no loss is taken of.
+        dtype: of the planes.
     """
     valid = target != ignore_value
     known = torch.where(valid, target, 0)
@@ -32,10 +40,11 @@ def label_planes(target: Tensor, num_classes: int, *, ignore_value: int) -> Labe
             raise ValueError(
                 f"The labels have {target.shape[1]} planes, the logits {num_classes} classes."
             )
-        return LabelPlanes(known.float(), valid.float())
+        return LabelPlanes(known.to(dtype), valid.to(dtype))
     valid = valid[:, None]
     classes = torch.arange(num_classes, device=target.device).view(1, -1, 1, 1)
-    return LabelPlanes(((known[:, None] == classes) & valid).float(), valid.float())
+    labels = (known[:, None] == classes) & valid
+    return LabelPlanes(labels.to(dtype), valid.to(dtype))
 
 
 def weights_per_class(

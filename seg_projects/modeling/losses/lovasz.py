@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .labels import label_planes
+from .labels import at_least_float32, label_planes
 
 
 def lovasz_softmax_loss(logits: Tensor, target: Tensor, *, ignore_value: int) -> Tensor:
@@ -19,7 +19,10 @@ def lovasz_softmax_loss(logits: Tensor, target: Tensor, *, ignore_value: int) ->
         target: (N, H, W) int64 class ids in [0, K), or ``ignore_value``.
         ignore_value: the label of pixels without a loss; the loss of these alone is 0.
     """
-    labels, valid = label_planes(target, logits.shape[1], ignore_value=ignore_value)
+    logits = at_least_float32(logits)
+    labels, valid = label_planes(
+        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
+    )
     errors = (labels - logits.softmax(dim=1)).abs() * valid
     labels = _by_class(labels)
     occurs = labels.sum(dim=1) > 0
@@ -35,7 +38,10 @@ def lovasz_hinge_loss(logits: Tensor, target: Tensor, *, ignore_value: int) -> T
         target: as :func:`label_planes` takes it.
         ignore_value: the label of pixels without a loss; the loss of these alone is 0.
     """
-    labels, valid = label_planes(target, logits.shape[1], ignore_value=ignore_value)
+    logits = at_least_float32(logits)
+    labels, valid = label_planes(
+        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
+    )
     errors = (1 - logits * (2 * labels - 1)).clamp_min(0) * valid
     return _extended_jaccard(_by_class(errors), _by_class(labels)).mean()
 

@@ -17,7 +17,7 @@ from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from seg_projects.errors import UserError
 
-from .base import SemanticHead, classifier, conv_block, crop_to
+from .base import SemanticHead, check_norm, classifier, conv_block, crop_to
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -135,6 +135,7 @@ class AttentionGate(nn.Module):
     def __init__(self, skip: int, below: int, *, ratio: int, norm: str) -> None:
         """Takes the channels of the skip and of the coarse map, and their strides' ratio."""
         super().__init__()
+        check_norm(norm, skip)
         inner = max(1, skip // 2)
         self.ratio = ratio
         self.skip = nn.Conv2d(skip, inner, kernel_size=ratio, stride=ratio, bias=False)
