@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import multiprocessing
 import os
 import pickle
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,6 +45,11 @@ def build_parser(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--pairs", type=int, default=7, help="timed runs of each (default 7)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="of the process and its children together: other work on the machine counts less",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny inputs, one run: does it work?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     return parser
@@ -101,12 +108,12 @@ def compare(script: str, cases: Sequence[Case], args: argparse.Namespace) -> lis
     """Runs the cases of the module ``script``; prints a line each, writes JSON if asked."""
     results = []
     for case in cases:
-        with Worker(sys.executable, args.threads) as ours:
+        with Worker(sys.executable, args.threads, args.processor_time) as ours:
             output = ours.prepare(script, case.function, case.settings)
             if args.reference_python is None:
                 result = measure(case.name, ours.run, None, args)
             else:
-                with Worker(args.reference_python, args.threads) as theirs:
+                with Worker(args.reference_python, args.threads, args.processor_time) as theirs:
                     function = case.reference_function or case.function
                     expected = theirs.prepare(script, function, case.settings)
                     outputs = describe_difference(output, expected, case.tolerance)
@@ -192,13 +199,13 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
 class Worker:
     """A process of another interpreter, or of this one, that prepares and runs cases."""
 
-    def __init__(self, python: str, threads: int) -> None:
-        self._python, self._threads = python, threads
+    def __init__(self, python: str, threads: int, processor_time: bool = False) -> None:
+        self._python, self._threads, self._processor_time = python, threads, processor_time
 
     def __enter__(self) -> Worker:
         self._folder = tempfile.TemporaryDirectory()
         self._process = subprocess.Popen(
-            [self._python, __file__],
+            [self._python, __file__, *(["--processor-time"] if self._processor_time else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=clean_environment(self._threads),
@@ -244,7 +251,18 @@ def clean_environment(threads: int) -> dict[str, str]:
     return {**environment, **dict.fromkeys(names, str(threads))}
 
 
-def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+def _processor_seconds() -> float:
+    """Of this process and all of its children, those that still run as well."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = time.process_time() + ended.ru_utime + ended.ru_stime
+    for child in multiprocessing.active_children():
+        # After the name in brackets: state, parent, ...; user and system time are 14 and 15.
+        fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _serve(requests: IO[bytes], answers: IO[bytes], clock: Callable[[], float]) -> None:
     """The worker's side: (script, function, settings, threads) prepares, None runs."""
     run: Callable[[], Any] | None = None
     while True:
@@ -254,9 +272,9 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             return
         if request is None:
             assert run is not None
-            start = time.perf_counter()
+            start = clock()
             run()
-            answer: Any = time.perf_counter() - start
+            answer: Any = clock() - start
         else:
             run = _prepared(*request)
             answer = run()
@@ -282,4 +300,5 @@ if __name__ == "__main__":
     # What the work prints must not end up among the answers.
     own_output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    _serve(sys.stdin.buffer, own_output)
+    asked = sys.argv[1:] == ["--processor-time"]
+    _serve(sys.stdin.buffer, own_output, _processor_seconds if asked else time.perf_counter)

@@ -2,7 +2,9 @@
 """Times PQ beside panopticapi: of a model's outputs during evaluation, and of folders of PNGs.
 
 The evaluators read the truth's PNGs and get the predictions as maps. Detectron2's starts as many
-processes as it thinks there are cores; ours is one.
+processes as it thinks there are cores; ours is one, which reads the next images' truth in threads:
+beside the model in an evaluation, beside the comparison here, so --processor-time tells what is
+saved on one core.
 
 python bench/bench_pq.py --reference-python PATH
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from seg_projects.data.categories import OutputCategories
 from seg_projects.data.datasets.panoptic import read_panoptic_json
 from seg_projects.data.panoptic_ids import read_panoptic_ids, semantic_labels
 from seg_projects.errors import UserError
+from seg_projects.evaluation.read_ahead import ReadAhead
 
 
 class Annotation(NamedTuple):
@@ -37,8 +37,7 @@ class PanopticGroundTruth:
         self.names = [c["name"] for c in self.categories]
         self._annotations = {a["image_id"]: a for a in content["annotations"]}
         self.output_categories = OutputCategories.from_metadata(self.metadata)
-        # Consecutive evaluators ask for the same image.
-        self.annotation = lru_cache(maxsize=4)(self._read)
+        self.annotation = ReadAhead(self._read, list(self._annotations))
 
     def labels(self, image_id: int) -> np.ndarray:
         """Semantic labels (H, W) of an image, or void's label.
