@@ -55,7 +55,7 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # What semantic segmentation is measured by beyond pixels (mIoU, Dice, ...); an entry is a name
     # or [name, {option: value}]:
     #   boundary_f1   BF1, {tolerance: 0.0075}: contour pixels with a counterpart within that share
-    #                 of the image's diagonal
+    #                 of the image's diagonal, of all images together and as a mean over images
     #   boundary_iou  BIoU, {width: 0.02}: IoU of bands of that width along the contours
     #   surface_distance  HD, HD95, ASSD, {spacing: [1, 1]}: distances between outlines, in pixels
     #                 or in the unit of the height and width of a pixel

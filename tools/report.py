@@ -20,6 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The arguments; needs no torch, so that ``--help`` is immediate."""
     parser = config_parser(__doc__, config="of the trained model")
     parser.add_argument("--samples", type=int, default=12, help="how many images are shown")
+    parser.add_argument(
+        "--worst", type=int, default=3, help="how many of the worst images per metric are shown"
+    )
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE")
     return parser
 
@@ -31,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     cfg = read_config(args)
     cfg.MODEL.WEIGHTS = find_weights(cfg, args.opts)
-    print(f"Report: {report_run(cfg, num_samples=args.samples)}")
+    print(f"Report: {report_run(cfg, num_samples=args.samples, num_worst=args.worst)}")
     return 0
 
 

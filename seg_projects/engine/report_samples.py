@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,14 +46,37 @@ TRUTHS: dict[str, Callable[[str], Truth]] = {
 }
 
 
-def report_samples(cfg: CfgNode, truth: Truth, count: int) -> list[Sample]:
-    """``count`` images of the first test set, evenly spread, as the weights of ``cfg`` see them."""
+class ReportSamples(NamedTuple):
+    """Images of a test set as the weights of a config see them."""
+
+    spread: list[Sample]
+    worst: list[Sample]
+
+
+def report_samples(
+    cfg: CfgNode, truth: Truth, count: int, worst: Mapping[Any, str]
+) -> ReportSamples:
+    """``count`` images of the first test set, evenly spread, and those of the ids in ``worst``.
+
+    Under the latter stands their caption in ``worst``.
+    """
     records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
     chosen = np.linspace(0, len(records) - 1, min(max(count, 0), len(records))).round().astype(int)
-    if not chosen.size:
-        return []
+    places = {record["image_id"]: place for place, record in enumerate(records)}
+    captions = {places[image_id]: worst[image_id] for image_id in worst if image_id in places}
+    if not chosen.size and not captions:
+        return ReportSamples([], [])
     show = _sampler(cfg, truth)
-    return [show(records[i], read_image_rgb(Path(records[i]["file_name"]))) for i in chosen]
+
+    @cache
+    def sample(place: int) -> Sample:
+        record = records[place]
+        return show(record, read_image_rgb(Path(record["file_name"])))
+
+    return ReportSamples(
+        [sample(place) for place in chosen.tolist()],
+        [replace(sample(place), caption=caption) for place, caption in captions.items()],
+    )
 
 
 def _sampler(cfg: CfgNode, truth: Truth) -> Callable[[dict[str, Any], np.ndarray], Sample]:

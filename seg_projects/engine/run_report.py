@@ -12,6 +12,7 @@ import torch
 from detectron2.config import CfgNode
 from seg_projects.data.categories import output_categories
 from seg_projects.engine.report_samples import ground_truth, report_samples
+from seg_projects.engine.worst_images import worst_of_run
 from seg_projects.errors import UserError
 from seg_projects.files import read_figures
 from seg_projects.visualization import (
@@ -27,12 +28,13 @@ Cell = str | float | None
 MEANS = ("panoptic_seg/PQ", "segm/AP", "bbox/AP", "sem_seg/mIoU")
 
 
-def report_run(cfg: CfgNode, *, num_samples: int = 12) -> Path:
+def report_run(cfg: CfgNode, *, num_samples: int = 12, num_worst: int = 3) -> Path:
     """Writes ``report.html`` and its PNGs into ``OUTPUT_DIR`` of a trained and evaluated ``cfg``.
 
     Args:
         cfg: with the weights to show in ``MODEL.WEIGHTS``.
         num_samples: how many images of the first test set are shown, evenly spread.
+        num_worst: how many images are shown of those with the worst values of each metric.
 
     Raises:
         UserError: the run has not been evaluated, or not on a data set that a report shows.
@@ -47,6 +49,8 @@ def report_run(cfg: CfgNode, *, num_samples: int = 12) -> Path:
     results = results.get(cfg.DATASETS.TEST[0], results)
     categories = categories_from_coco(output_categories(truth.metadata).records)
     names = [category.name for category in categories.values()]
+    worst = worst_of_run(folder / "inference" / cfg.DATASETS.TEST[0], num_worst)
+    samples = report_samples(cfg, truth, num_samples, worst)
     metrics = folder / "metrics.json"
     report = Report(
         title=f"{cfg.MODEL.META_ARCHITECTURE} on {cfg.DATASETS.TEST[0]}",
@@ -54,7 +58,8 @@ def report_run(cfg: CfgNode, *, num_samples: int = 12) -> Path:
         highlights=_highlights(results),
         tables=_tables(results, names),
         records=read_metrics(metrics) if metrics.is_file() else (),
-        samples=report_samples(cfg, truth, num_samples),
+        samples=samples.spread,
+        worst=samples.worst,
         categories=tuple(categories.values()),
         config=_config_summary(cfg),
         environment={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
@@ -84,22 +85,33 @@ class BoundaryF1:
     """Boundary F1, ``BF1``: harmonic mean of the shares of contour pixels that have a counterpart.
 
     The contour pixels of all images are pooled, as the pixels are for IoU; ``mBF1`` is the mean
-    over the classes that have a contour in the truth.
+    over the classes that have a contour in the truth. ``BF1_images`` is the mean over the images in
+    which a class has a contour on either side, ``mBF1_images`` that over images of the mean over
+    the classes of each (Csurka et al., BMVC 2013).
     """
 
     tolerance: float = 0.0075  # distance of counterparts by the image's diagonal
 
     def count(self, pair: LabelPair) -> np.ndarray:
-        """(4, K) as of :func:`boundary_f1_counts`."""
-        return boundary_f1_counts(*pair[:3], fraction=self.tolerance)
+        """(8, K) float64: as of :func:`boundary_f1_counts`, then what images add to their means.
+
+        These are the image's F1 and 1 where there is one, and both by the classes that have one.
+        """
+        counts = boundary_f1_counts(*pair[:3], fraction=self.tolerance)
+        f1 = _boundary_f1(counts)
+        has_one = ~np.isnan(f1)
+        of_image = np.stack([np.where(has_one, f1, 0.0), has_one])
+        return np.concatenate([counts, of_image, of_image / max(1, has_one.sum())])
 
     def scores(self, counts: np.ndarray) -> MetricScores:
         """In percent; a class with a contour on one side alone scores 0."""
-        precision, recall = ratio(counts[0], counts[1]), ratio(counts[2], counts[3])
-        total = precision + recall
-        f1 = np.where(total > 0, ratio(2 * precision * recall, total), 0.0)
-        f1[(counts[1] == 0) & (counts[3] == 0)] = np.nan
-        return MetricScores({"mBF1": 100 * mean(f1[counts[3] > 0])}, {"BF1": 100 * f1})
+        f1, of_images = _boundary_f1(counts), ratio(counts[4], counts[5])
+        share, images = counts[6:].sum(axis=1)
+        means = {
+            "mBF1": 100 * mean(f1[counts[3] > 0]),
+            "mBF1_images": 100 * float(share / images) if images else math.nan,
+        }
+        return MetricScores(means, {"BF1": 100 * f1, "BF1_images": 100 * of_images})
 
     def notes(self, counts: np.ndarray, names: Sequence[str]) -> list[str]:
         """Where there is no contour."""
@@ -107,8 +119,17 @@ class BoundaryF1:
             return []
         return [
             "mBF1 is undefined (NaN): no class has a contour in the truth; "
-            f"{counts[1].sum()} pixels of predicted contours."
+            f"{int(counts[1].sum())} pixels of predicted contours."
         ]
+
+
+def _boundary_f1(counts: np.ndarray) -> np.ndarray:
+    """(K,) in [0, 1] of the first four rows of ``counts``; NaN without a contour on either side."""
+    precision, recall = ratio(counts[0], counts[1]), ratio(counts[2], counts[3])
+    total = precision + recall
+    f1 = np.where(total > 0, ratio(2 * precision * recall, total), 0.0)
+    f1[(counts[1] == 0) & (counts[3] == 0)] = np.nan
+    return f1
 
 
 @dataclass(frozen=True, slots=True)

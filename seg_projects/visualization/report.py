@@ -46,6 +46,8 @@ class Report:
     records: Sequence[Record] = ()
     """Of the training, as ``read_metrics`` returns them."""
     samples: Sequence[Sample] = ()
+    worst: Sequence[Sample] = ()
+    """Images on which a metric is worst, with their values; on the page alone."""
     categories: Sequence[Category] = ()
     """For the legend of the samples and the colours in the tables."""
     config: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +78,8 @@ def report_html(report: Report) -> str:
         _section(
             "training", "Training", "grid charts", map(chart_html, training_charts(report.records))
         ),
-        _section("samples", "Samples", "samples", _samples(report)),
+        _section("samples", "Samples", "samples", _samples(report.samples, report.categories)),
+        _section("worst", "Worst images", "samples", _samples(report.worst, report.categories)),
         _section("setup", "Setup", "grid setup", _facts(report)),
     ]
     present = [section for section in sections if section is not None]
@@ -162,10 +165,10 @@ def _panels(sample: Sample) -> list[tuple[str, Image]]:
     return [*panels, ("Prediction", sample.prediction)]
 
 
-def _samples(report: Report) -> list[str]:
-    if not report.samples:
+def _samples(samples: Sequence[Sample], categories: Sequence[Category]) -> list[str]:
+    if not samples:
         return []
-    return [_legend(report.categories), *map(_sample, report.samples)]
+    return [_legend(categories), *map(_sample, samples)]
 
 
 def _legend(categories: Sequence[Category]) -> str:

@@ -46,6 +46,40 @@ def test_class_scores_equal_the_definition_on_sets_of_pixels(
             np.testing.assert_allclose(scores[key][label], expected)
 
 
+@settings(max_examples=200, deadline=None)
+@given(labels, predicted)
+def test_means_equal_the_definition_pixel_by_pixel(truth: np.ndarray, found: np.ndarray) -> None:
+    scores = mean_scores(class_counts(confusion_matrix(truth, found, 3)))
+    pixels = [(int(t), int(f)) for t, f in zip(truth.flat, found.flat, strict=True) if t != 255]
+    total, of_truth = len(pixels), [sum(t == k for t, _ in pixels) for k in range(3)]
+    of_found = [sum(f == k for _, f in pixels) for k in range(3)]
+    hits = [sum(t == f == k for t, f in pixels) for k in range(3)]
+    # NaN where the class is on neither side.
+    union = [of_truth[k] + of_found[k] - hits[k] for k in range(3)]
+    iou = [hits[k] / union[k] if union[k] else np.nan for k in range(3)]
+    in_truth = [k for k in range(3) if of_truth[k]]
+    expected = {
+        "mIoU": _mean([iou[k] for k in in_truth]),
+        "mIoU_union": _mean([value for value in iou if not np.isnan(value)]),
+        "mIoU_all": _mean(iou),
+        "mACC": _mean([hits[k] / of_truth[k] for k in in_truth]),
+        "mDice": _mean([2 * hits[k] / (of_truth[k] + of_found[k]) for k in in_truth]),
+        "fwIoU": float(sum(iou[k] * of_truth[k] for k in in_truth)) / total if total else np.nan,
+        "pACC": sum(hits) / total if total else np.nan,
+    }
+    if total:
+        # Of two pixels drawn from truth and prediction one by one: how often they agree.
+        chance = sum(t == f for t, _ in pixels for _, f in pixels) / total**2
+        agree = sum(hits) / total
+        expected["kappa"] = np.nan if chance == 1 else (agree - chance) / (1 - chance)
+    for key, value in expected.items():
+        assert scores[key] == pytest.approx(100 * value, nan_ok=True), key
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(values)) if values else np.nan
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     hnp.arrays(np.int16, 12, elements=st.integers(-2, 5)),

@@ -36,14 +36,31 @@ def _mask(box: tuple[int, int, int, int]) -> Mask:
     return mask
 
 
-def _iou(found: Mask, truth: Mask, crowd: int) -> float:
-    """Of a crowd the share of the detection that lies on it."""
+def _iou(found: Mask, truth: Mask, crowd: int, distance: int = 0) -> float:
+    """Of a crowd the share of the detection that lies on it.
+
+    With a ``distance``, of other objects the smaller of this and the IoU of the boundaries.
+    """
     whole = found.sum() if crowd else (found | truth).sum()
-    return (found & truth).sum() / whole if whole else 0.0
+    iou = (found & truth).sum() / whole if whole else 0.0
+    if not distance or crowd:
+        return iou
+    return min(iou, _iou(_boundary(found, distance), _boundary(truth, distance), 0))
+
+
+def _boundary(mask: Mask, distance: int) -> Mask:
+    """The pixels around which a square leaves the mask or the image."""
+    padded, result = np.pad(mask, distance), mask.copy()
+    for y, x in np.argwhere(mask):
+        result[y, x] = not padded[y : y + 2 * distance + 1, x : x + 2 * distance + 1].all()
+    return result
 
 
 def _judge_image(
-    truth: list[tuple[Mask, int]], found: list[tuple[Mask, float]], threshold: float
+    truth: list[tuple[Mask, int]],
+    found: list[tuple[Mask, float]],
+    threshold: float,
+    distance: int,
 ) -> list[tuple[float, str]]:
     """(score, "right", "wrong" or "ignored") of each detection, from the best score on."""
     taken: set[int] = set()
@@ -52,7 +69,7 @@ def _judge_image(
         verdict = "wrong"
         for crowds in (0, 1):
             near = [
-                (_iou(mask, other, crowd), place)
+                (_iou(mask, other, crowd, distance), place)
                 for place, (other, crowd) in enumerate(truth)
                 if crowd == crowds and place not in taken
             ]
@@ -77,7 +94,7 @@ def _average_precision(verdicts: list[tuple[float, str]], objects: int) -> float
     return float(np.mean([max((p for r, p in points if r >= at), default=0.0) for at in RECALLS]))
 
 
-def _slow_ap(truth: list[Any], found: list[Any]) -> float:
+def _slow_ap(truth: list[Any], found: list[Any], distance: int = 0) -> float:
     """In percent, over categories and thresholds; NaN without objects."""
     values = []
     for category in (1, 2):
@@ -92,6 +109,7 @@ def _slow_ap(truth: list[Any], found: list[Any]) -> float:
                     [(_mask(p[2]), crowd) for p, crowd in truth if p[:2] == here],
                     [(_mask(p[2]), score) for p, score in found if p[:2] == here],
                     threshold,
+                    distance,
                 )
             values.append(_average_precision(verdicts, objects))
     return 100 * float(np.mean(values)) if values else float("nan")
@@ -116,5 +134,23 @@ def test_ap_is_that_of_the_definition(task: Task) -> None:
         matched = match_results(annotations, results, [1, 2], task)
         summary = precision_scores(matched, ["a", "b"]).summary
         assert summary["AP"] == pytest.approx(_slow_ap(truth, found), abs=1e-9, nan_ok=True)
+
+    check()
+
+
+def test_boundary_ap_is_that_of_the_definition() -> None:
+    # 0.06 and 0.12 of the diagonal of 17 pixels.
+    @settings(max_examples=60, deadline=None)
+    @given(truth_lists, result_lists, st.sampled_from([(0.06, 1), (0.12, 2)]))
+    def check(truth: list[Any], found: list[Any], reach: tuple[float, int]) -> None:
+        annotations = [
+            _entry(place) | {"iscrowd": crowd, "area": place[2][2] * place[2][3]}
+            for place, crowd in truth
+        ]
+        results = [_entry(place) | {"score": score} for place, score in found]
+        matched = match_results(annotations, results, [1, 2], "segm", boundary_share=reach[0])
+        summary = precision_scores(matched, ["a", "b"]).summary
+        expected = _slow_ap(truth, found, reach[1])
+        assert summary["AP"] == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
     check()

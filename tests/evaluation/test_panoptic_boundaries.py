@@ -64,8 +64,64 @@ def test_overlaps_equal_those_of_each_pair_of_masks(maps: Any, share: float) -> 
             assert overlaps.iou[row, place] == pytest.approx(expected)
 
 
-def _segment(id_: int) -> dict[str, int]:
-    return {"id": id_, "category_id": 10, "iscrowd": 0}
+segment_kinds = st.lists(
+    st.tuples(st.sampled_from([10, 20]), st.integers(0, 1)), min_size=2, max_size=2
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(pairs_of_maps, segment_kinds, segment_kinds, st.sampled_from([0.05, 0.15]))
+def test_counts_equal_the_definition(
+    maps: Any, truth_kinds: list[Any], found_kinds: list[Any], share: float
+) -> None:
+    truth, found = maps
+    a, b = (
+        [_segment(i, *kind) for i, kind in enumerate(kinds, start=1) if (ids == i).any()]
+        for ids, kinds in ((truth, truth_kinds), (found, found_kinds))
+    )
+    pairs = segment_pairs(pair_histogram(truth, found), a, b, COLUMN)
+    overlaps = boundary_overlaps(truth, a, found, b, COLUMN, share=share)
+    got = boundary_counts(pairs, overlaps, 2)
+    expected = _slow_counts(truth, a, found, b, boundary_distance(truth.shape, share))
+    np.testing.assert_allclose(np.stack(got), expected)
+
+
+def _slow_counts(
+    truth: np.ndarray, a: list[Any], found: np.ndarray, b: list[Any], distance: int
+) -> np.ndarray:
+    """Sum of IoUs, TP, FP and FN of both categories."""
+    counts, matched = np.zeros((4, 2)), set()
+    for t in a:
+        for f in b:
+            if t["iscrowd"] or t["category_id"] != f["category_id"]:
+                continue
+            masks = truth == t["id"], found == f["id"]
+            whole = _iou_beside_void(*masks, truth)
+            first, second = (_slow_boundary(m, distance) for m in masks)
+            thin = _iou_beside_void(first, second, truth)
+            if min(whole, thin) > 0.5:
+                counts[:2, COLUMN[t["category_id"]]] += min(whole, thin), 1
+                matched |= {("truth", t["id"]), ("found", f["id"])}
+    for f in b:
+        mask, free = found == f["id"], truth == 0
+        crowds = [t for t in a if t["iscrowd"] and t["category_id"] == f["category_id"]]
+        for crowd in crowds[-1:]:
+            free = free | (truth == crowd["id"])
+        wrong = ("found", f["id"]) not in matched and (mask & free).sum() <= 0.5 * mask.sum()
+        counts[2, COLUMN[f["category_id"]]] += wrong
+    for t in a:
+        missed = ("truth", t["id"]) not in matched and not t["iscrowd"]
+        counts[3, COLUMN[t["category_id"]]] += missed
+    return counts
+
+
+def _iou_beside_void(first: np.ndarray, second: np.ndarray, truth: np.ndarray) -> float:
+    union = (first | (second & (truth != 0))).sum()
+    return (first & second).sum() / union if union else 0.0
+
+
+def _segment(id_: int, category: int = 10, crowd: int = 0) -> dict[str, int]:
+    return {"id": id_, "category_id": category, "iscrowd": crowd}
 
 
 def _counts(truth: np.ndarray, found: np.ndarray, share: float) -> Any:

@@ -87,6 +87,26 @@ def test_boundary_scores_pool_the_images() -> None:
     assert scores["mBIoU"] == pytest.approx((100 * 4 / 6 + 100 * 6 / 8) / 2)
 
 
+def test_boundary_f1_is_pooled_and_by_image() -> None:
+    # One image is perfect, with a contour pixel a class; in the other one are 4 of them, and those
+    # of the prediction are two columns off.
+    small, found = np.array([[0, 0, 0, 1, 1, 1]]), np.array([[0, 1, 1, 1, 1, 1]])
+    maps = [(small, small), (np.repeat(small, 4, axis=0), np.repeat(found, 4, axis=0))]
+    scores = _evaluate(maps, ["a", "b", "c"], (BoundaryF1(0.0),))
+    assert scores["BF1-a"] == scores["mBF1"] == pytest.approx(100 / 5)
+    assert scores["BF1_images-a"] == scores["mBF1_images"] == 50
+    assert np.isnan(scores["BF1_images-c"])
+
+
+def test_the_mean_of_boundary_f1_over_images_weighs_images_equally() -> None:
+    # The first image has two classes, of F1 100; the second one, of class b alone in the truth and
+    # of a in the prediction's corner, none that meets: 100 and 0 by image, 50 in the mean.
+    perfect = np.array([[0, 0, 1, 1], [0, 0, 1, 1]])
+    alone, invented = np.ones((2, 4), int), np.array([[0, 1, 1, 1], [1, 1, 1, 1]])
+    scores = _evaluate([(perfect, perfect), (alone, invented)], ["a", "b"], (BoundaryF1(0.0),))
+    assert scores["mBF1_images"] == 50
+
+
 def test_a_boundary_on_one_side_alone_scores_0_and_on_none_is_undefined() -> None:
     flat, edge = np.zeros((2, 4), int), np.array([[0, 0, 1, 1]] * 2)
     metrics = (BoundaryF1(),)
@@ -146,10 +166,11 @@ def test_memory_grows_by_a_fixed_table_per_image() -> None:
         sizes.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
         assert len(evaluator.counts) == number
-    # 3 + 4 + 3 rows of 4 bytes per class, and Python's objects around them: less than the 4096
-    # pixels of an image in one byte each.
+    # 3 + 3 rows of 4 bytes and 8 of 8 per class, and Python's objects around them: less than the
+    # 4096 pixels of an image in one byte each.
     per_image = (sizes[1] - sizes[0]) / 180
-    assert 10 * 4 * 19 < per_image < 10 * 4 * 19 + 1000
+    table = (6 * 4 + 8 * 8) * 19
+    assert table < per_image < table + 1000
 
 
 def test_no_image_at_all_is_undefined() -> None:

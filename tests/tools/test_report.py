@@ -41,6 +41,21 @@ def test_as_many_samples_as_asked_for(run_copy: Path, asked: str, shown: int) ->
     assert len(list((run_copy / "report").glob("*.png"))) == shown
 
 
+def test_the_worst_images_are_shown_with_their_values(run_copy: Path) -> None:
+    folder = run_copy / "inference/tiny_val"
+    worst = json.loads((folder / "panoptic.json").read_text())["worst_images"]["PQ"]
+    config = ("--config-file", run_copy / "config.yaml", "OUTPUT_DIR", run_copy)
+    assert _report("--samples", "0", "--worst", "1", *config) == 0
+    page = (run_copy / "report.html").read_text()
+    assert f"PQ {worst[0]['value']:.1f} (worst 1)" in page
+    assert "(worst 2)" not in page
+    section = page.split('<section id="worst"')[1]
+    assert section.count("<article") in (1, 2)  # one image may be the worst of all metrics
+    assert section.count("<figcaption>Ground truth") == section.count("<article")
+    assert _report("--samples", "0", "--worst", "0", *config) == 0
+    assert "Worst images" not in (run_copy / "report.html").read_text()
+
+
 def test_of_several_test_sets_the_first_is_shown(run_copy: Path) -> None:
     results = json.loads((run_copy / "evaluation.json").read_text())
     both = {"tiny_val": results, "tiny_train": {"sem_seg": {"mIoU": 99.9}}}
