@@ -13,10 +13,12 @@ from detectron2.data import (
     build_detection_train_loader,
     get_detection_dataset_dicts,
 )
+from detectron2.utils import comm
 from seg_projects.data.augmentation import has_copy_paste
 from seg_projects.data.instance_mapper import InstanceMapper
 from seg_projects.data.panoptic_deeplab_mapper import PanopticDeepLabMapper
 from seg_projects.data.panoptic_mapper import PanopticMapper
+from seg_projects.data.resuming import ResumableLoader, ResumableSampler, by_orientation
 from seg_projects.data.sampling import build_train_sampler
 from seg_projects.data.semantic_mapper import SemanticMapper
 from seg_projects.deeplab_config import needs_joint_classes
@@ -68,12 +70,21 @@ def build_train_loader(cfg: CfgNode, mapper: Callable[..., Any]) -> Iterable[lis
     )
     # Serialised once: workers, and the mapper that pastes, share the one buffer.
     dataset = DatasetFromList(records, copy=False)
-    return build_detection_train_loader(
+    sampler = build_train_sampler(cfg, records)
+    if sampler is not None:
+        grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING
+        sampler = ResumableSampler(
+            sampler,
+            batch_size=cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
+            groups=by_orientation(records) if grouped else None,
+        )
+    loader = build_detection_train_loader(
         cfg,
         dataset=dataset,
         mapper=build_train_mapper(cfg, mapper, dataset),
-        sampler=build_train_sampler(cfg, records),
+        sampler=sampler,
     )
+    return loader if sampler is None else ResumableLoader(loader, sampler)
 
 
 def build_test_loader(

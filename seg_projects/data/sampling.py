@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.data.samplers import RepeatFactorTrainingSampler
+from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
 from seg_projects.data.label_maps import IGNORED, read_label_map
 from seg_projects.errors import UserError
 
@@ -19,16 +19,18 @@ Records = Sequence[dict[str, Any]]
 
 
 def build_train_sampler(cfg: CfgNode, records: Records) -> Sampler | None:
-    """Detectron2's ``RepeatFactorTrainingSampler`` where ``DATALOADER.SAMPLER_TRAIN`` says so.
+    """Detectron2's sampler of the name ``DATALOADER.SAMPLER_TRAIN``.
 
-    An image is shown max(1, sqrt(t / f)) times an epoch on average (arXiv:1908.03195), where f is
-    the share of images with its rarest class and t is ``DATALOADER.REPEAT_THRESHOLD``. Detectron2
-    itself knows the classes of annotations alone; here, those of segments and of label maps
-    (which are read once, at the start) count too.
+    With ``RepeatFactorTrainingSampler``, an image is shown max(1, sqrt(t / f)) times an epoch on
+    average (arXiv:1908.03195), where f is the share of images with its rarest class and t is
+    ``DATALOADER.REPEAT_THRESHOLD``. Detectron2 itself knows the classes of annotations alone; here,
+    those of segments and of label maps (which are read once, at the start) count too.
 
     Returns:
-        None for every other sampler, which Detectron2 builds.
+        None for samplers other than that and ``TrainingSampler``, which Detectron2 builds.
     """
+    if cfg.DATALOADER.SAMPLER_TRAIN == "TrainingSampler":
+        return TrainingSampler(len(records), seed=cfg.SEED)  # -1 is a seed, too, as Detectron2's
     if cfg.DATALOADER.SAMPLER_TRAIN != "RepeatFactorTrainingSampler":
         return None
     table = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).get("label_table")

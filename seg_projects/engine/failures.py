@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from seg_projects.engine.random_numbers import restore_for_augmentations, restore_for_model
 from seg_projects.errors import UserError
 
 MOST_FILES = 16
 
 
 class RememberedBatches:
-    """The batches of a loader, of which the last one is remembered."""
+    """The batches of a loader, of which the last one is remembered.
+
+    With a ``random_state``, the first batch is drawn and learnt from as it would have been then.
+    """
 
     def __init__(self, loader: Iterable[list[dict[str, Any]]]) -> None:
         """Wraps ``loader``."""
         self.loader = loader
         self.last: list[dict[str, Any]] = []
+        self.random_state: Mapping[str, Any] | None = None
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        state, self.random_state = self.random_state, None
+        if state is not None:
+            restore_for_augmentations(state)
         for batch in self.loader:
+            if state is not None:
+                # Not before: starting a loader draws numbers, too.
+                restore_for_model(state)
+                state = None
             self.last = batch
             yield batch
 

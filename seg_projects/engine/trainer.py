@@ -24,6 +24,7 @@ from seg_projects.data.loading import (
     mapper_class,
     train_mapper_class,
 )
+from seg_projects.data.resuming import ResumableLoader
 from seg_projects.engine.background_checkpoint import BackgroundCheckpointer
 from seg_projects.engine.failures import RememberedBatches, explaining_failures
 from seg_projects.engine.interruption import Interruption, StopBeforeEvaluation, Stopped
@@ -39,6 +40,7 @@ from seg_projects.engine.model_checks import (
     warn_of_random_parts,
 )
 from seg_projects.engine.poly_lr import WarmupPolyLR
+from seg_projects.engine.random_numbers import random_state
 from seg_projects.engine.weights import load_weights
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
@@ -69,6 +71,8 @@ class SegTrainer(DefaultTrainer):
         """Goes on from the last checkpoint, or loads ``MODEL.WEIGHTS`` of any known naming."""
         if resume and self.checkpointer.has_checkpoint():
             super().resume_or_load(resume=True)
+            if isinstance(self._batches.loader, ResumableLoader):
+                self._batches.loader.skip(self.start_iter)
         else:
             replace = self.cfg.MODEL.REPLACE_CLASSIFIER
             load_weights(self.cfg, self.model, replace_classifier=replace)
@@ -128,6 +132,17 @@ class SegTrainer(DefaultTrainer):
         if self.iter == self.start_iter and first_save < self.max_iter:
             # Not before: the optimizer's state begins with its first step.
             self.checkpointer.reserve()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Detectron2's state, and that of the random numbers where one process has all."""
+        alone = comm.get_world_size() == 1
+        return super().state_dict() | ({"random_numbers": random_state()} if alone else {})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:  # type: ignore[override]
+        """Continues from ``state_dict``, of Detectron2's trainer too."""
+        super().load_state_dict(state_dict)
+        if comm.get_world_size() == 1:
+            self._batches.random_state = state_dict.get("random_numbers")
 
     def _save_state(self) -> None:
         """Saves the last finished iteration, unless that is done; returns when it stands."""
@@ -226,7 +241,9 @@ class SegTrainer(DefaultTrainer):
         evaluators: DatasetEvaluator | list[DatasetEvaluator] | None = None,
     ) -> dict[str, Any]:
         """Evaluates on ``DATASETS.TEST``; ``evaluation.json`` keeps the figures, NaN as null."""
-        results = super().test(cfg, model, evaluators)
+        # An evaluation takes no random numbers from the training that it is a part of.
+        with torch.random.fork_rng():
+            results = super().test(cfg, model, evaluators)
         if comm.is_main_process() and results:
             write_json(Path(cfg.OUTPUT_DIR) / "evaluation.json", results)
         return results

@@ -12,6 +12,7 @@ from PIL import Image
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
+from detectron2.data.samplers import TrainingSampler
 from seg_projects.config import add_seg_projects_config
 from seg_projects.data.label_maps import class_table
 from seg_projects.data.sampling import build_train_sampler, classes_of_images
@@ -61,8 +62,12 @@ def test_an_image_with_a_rare_class_comes_by_its_factor(cfg, tmp_path, kind):
     assert all(shown.count(index) == 10 for index in range(15))
 
 
-def test_other_samplers_are_left_to_detectron2(cfg):
+def test_other_samplers_are_detectron2s(cfg):
     cfg.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"
+    found = build_train_sampler(cfg, _annotated("annotations"))
+    expected = TrainingSampler(16, seed=3)
+    assert list(itertools.islice(found, 40)) == list(itertools.islice(expected, 40))
+    cfg.DATALOADER.SAMPLER_TRAIN = "RandomSubsetTrainingSampler"
     assert build_train_sampler(cfg, _annotated("annotations")) is None
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import REPOSITORY, tiny_config, tool_main, write_config
+from tiny_runs import tiny_config, tool_main, write_config
+from training_process import training
 
 from detectron2.utils import comm
 from seg_projects.engine.interruption import Interruption, StopBeforeEvaluation, Stopped
@@ -92,28 +89,6 @@ def test_several_processes_stop_at_the_same_iteration(
         interruption.agree(iteration=9)
 
 
-@contextmanager
-def _training(config: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A real training that has finished an iteration."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(
-        [sys.executable, REPOSITORY / "tools/train_net.py", "--config-file", config, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        # A training in the background would ignore Ctrl-C, as its shell tells it to.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        end = time.monotonic() + 100
-        while not (config.parent / "output/last_checkpoint").exists():
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        yield process
-        process.kill()
-
-
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 0)])
 def test_a_training_saves_stops_and_can_be_resumed(
     number: int, workers: int, tmp_path: Path, tiny_root: Path
@@ -123,7 +98,7 @@ def test_a_training_saves_stops_and_can_be_resumed(
     loader = {"NUM_WORKERS": workers}
     content = tiny_config(tiny_root, output, SOLVER=solver, DATALOADER=loader)
     config = write_config(tmp_path / "tiny.yaml", content)
-    with _training(config) as process:
+    with training(config) as process:
         process.send_signal(number)
         told, _ = process.communicate(timeout=100)
     assert process.returncode == 128 + number
