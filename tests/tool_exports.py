@@ -209,6 +209,40 @@ def write_label_maps(folder: Path, count: int) -> Path:
     return folder
 
 
+def write_instance_maps(folder: Path, count: int) -> Path:
+    """Maps of 16 bits that number the objects; pictures in ``photos`` beside the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        save_picture(folder.parent / "photos" / name_of(number), number)
+        numbers = mask_of(number, 0) * np.uint16(7) + mask_of(number, 1) * np.uint16(3000)
+        Image.fromarray(numbers).save(folder / name_of(number))
+    return folder
+
+
+def write_pairs(folder: Path, count: int) -> Path:
+    """Class maps beside ``numbers`` of instances, in which the background is of one number, too."""
+    write_label_maps(folder, count)
+    numbers = folder.parent / "numbers"
+    numbers.mkdir(exist_ok=True)
+    for number in range(count):
+        pixels = np.asarray(Image.open(folder / name_of(number)))
+        Image.fromarray((pixels > 0).astype(np.uint8)).save(numbers / name_of(number))
+    return folder
+
+
+def write_voc(folder: Path, count: int) -> Path:
+    """``JPEGImages``, ``SegmentationClass`` and ``SegmentationObject``; names beside the folder."""
+    for number in range(count):
+        save_picture(folder / "JPEGImages" / name_of(number), number)
+        for kind, values in (("Class", (1, 2)), ("Object", (1, 2))):
+            pixels = sum(mask_of(number, i) * np.uint8(v) for i, v in enumerate(values))
+            path = folder / f"Segmentation{kind}" / name_of(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.asarray(pixels, dtype=np.uint8)).save(path)
+    (folder.parent / "names.txt").write_text("background\ndisc\nbox\n")
+    return folder
+
+
 # By name of the tool: the writer, and the source's name in datasets/README.md.
 EXPORTS: dict[str, tuple[Callable[[Path, int], Path], str]] = {
     "labelme": (write_labelme, "photos"),
@@ -220,4 +254,10 @@ EXPORTS: dict[str, tuple[Callable[[Path, int], Path], str]] = {
     "coco-instances": (write_coco, "annotations.json"),
     "mask-folders": (write_mask_folders, "cells"),
     "label-maps": (write_label_maps, "masks"),
+}
+# Likewise, of tools that the page shows no line for.
+MORE_EXPORTS: dict[str, tuple[Callable[[Path, int], Path], str]] = {
+    "instance-maps": (write_instance_maps, "masks"),
+    "label-and-instance-maps": (write_pairs, "masks"),
+    "voc": (write_voc, "VOC2012"),
 }

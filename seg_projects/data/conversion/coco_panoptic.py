@@ -212,11 +212,12 @@ def read_coco_panoptic(
     """
     content = read_coco_json(source, "segments_info", "a COCO panoptic file")
     folder = options.images or source.parent
-    masks = source.with_suffix("")
-    if not (masks.is_dir() and list(masks.glob("*.png"))):
-        masks = source.with_name(f"{source.stem}_masks")
+    # As our own conversions name it, else as COCO does: beside ours, the other holds the images.
+    masks = source.with_name(f"{source.stem}_masks")
     if not masks.is_dir():
-        raise UserError(f"The PNG files of {source} are neither in {masks} nor in {source.stem}/.")
+        masks = source.with_suffix("")
+    if not masks.is_dir():
+        raise UserError(f"The PNG files of {source} are neither in {masks}_masks nor in {masks}.")
     names = {record["id"]: record["name"] for record in content["categories"]}
     images = {record["id"]: record for record in content["images"]}
     for annotation in content["annotations"]:

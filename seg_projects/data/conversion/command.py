@@ -11,7 +11,7 @@ from seg_projects.data.conversion.annotated import ConversionLog, ReaderOptions
 from seg_projects.data.conversion.categories import ALL_OTHERS, CategoryChoice
 from seg_projects.data.conversion.coco_instances import write_coco_instances
 from seg_projects.data.conversion.coco_panoptic import write_coco_panoptic
-from seg_projects.data.conversion.image_files import read_names
+from seg_projects.data.conversion.image_files import list_images, read_names
 from seg_projects.data.conversion.label_maps import write_label_maps
 from seg_projects.data.conversion.output import OutputFolder
 from seg_projects.data.conversion.parts import Part, hold_out, parts_beside
@@ -131,9 +131,11 @@ def describe_training(args: argparse.Namespace, configs: Path) -> str:
     text = config_text(parts, args.to, configs=configs, base=args.config_base, file=file)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, text.encode())
+    # Images of some tools lie in subfolders, and a folder stands for the images right in it.
+    pictures = list_images(output.images)[0].parent
     return (
         f"Written: {file}\nNext:\n"
         f"  python tools/train_net.py --config-file {shlex.quote(str(file))}\n"
         f"  python tools/predict.py --config-file output/{file.stem}/config.yaml "
-        f"--input {shlex.quote(str(output.images))} --output output/{file.stem}_predictions\n"
+        f"--input {shlex.quote(str(pictures))} --output output/{file.stem}_predictions\n"
     )

@@ -84,21 +84,23 @@ def read_two_channels(
 ) -> Iterator[AnnotatedImage]:
     """The images of the two-channel files in the folder ``source``.
 
-    Images of the same stem lie in ``images``; ``names`` gives the category of each id.
+    Images of the same folders and stems lie in ``images``; ``names`` gives the category of each id.
     """
     if options.images is None or options.names is None:
         raise UserError("Two channels need --images, and the names of their ids in --categories.")
     names = read_names(options.names)
     for file in list_images(require_folder(source, "it holds the PNG files")):
-        image = find_image(options.images, file.stem)
+        folder = file.relative_to(source).parent
+        image = find_image(options.images / folder, file.stem)
         if image is None:
             log.note("missing image", f"{file}: no image {file.stem} in {options.images}; left out")
             continue
-        size = checked_size(image, image.name, log)
+        name = (folder / image.name).as_posix()
+        size = checked_size(image, name, log)
         pixels = None if size is None else _read_channels(file, size, log)
         if size is not None and pixels is not None:
             yield AnnotatedImage(
-                file_name=image.name,
+                file_name=name,
                 source=image,
                 size=size,
                 objects=list(_objects(pixels, names, file, log)),

@@ -11,7 +11,10 @@ import pytest
 import yaml
 from converted_sets import Convert, perfect_quality, save_image
 from pycocotools import mask as coco_mask
-from tool_exports import EXPORTS, SIZE
+from tiny_runs import tool_main
+from tool_exports import EXPORTS, MORE_EXPORTS, SIZE
+
+from seg_projects.data.panoptic_ids import read_panoptic_ids
 
 SQUARE = [[2, 2], [5, 2], [5, 5], [2, 5]]  # 16 pixels
 LINE = "0 0.2 0.2 0.5 0.2 0.5 0.5 0.2 0.5\n"
@@ -202,27 +205,79 @@ def test_run_lengths_of_both_kinds_beside_polygons(tmp_path: Path, convert: Conv
     assert _areas(convert("coco-instances", tmp_path / "a.json", "--to", "instances")) == [2, 2, 2]
 
 
-@pytest.mark.parametrize("tool", EXPORTS)
+ALL_EXPORTS = EXPORTS | MORE_EXPORTS
+
+
+def _options(tool: str, folder: Path) -> list[str | Path]:
+    """What the files of an export below ``folder`` do not say."""
+    photos: list[str | Path] = ["--images", folder / "photos"]
+    names: list[str | Path] = ["--names", folder / "names.txt"]
+    of_one_class: list[str | Path] = ["--default-label", "disc"]
+    known: dict[str, list[str | Path]] = {
+        "via": of_one_class,
+        "mask-folders": of_one_class,
+        "instance-maps": [*photos, *of_one_class],
+        "labelbox": photos,
+        "coco-instances": photos,
+        "label-maps": [*photos, *names],
+        "label-and-instance-maps": [*photos, *names, "--instances", folder / "numbers"],
+        "voc": names,
+    }
+    return known.get(tool, [])
+
+
+@pytest.mark.parametrize("tool", ALL_EXPORTS)
 def test_perfect_prediction_of_any_converted_set_scores_100(
     tmp_path: Path, convert: Convert, output: Path, tool: str
 ) -> None:
-    write, source = EXPORTS[tool]
-    options = {
-        "via": ("--default-label", "disc"),
-        "mask-folders": ("--default-label", "disc"),
-        "labelbox": ("--images", tmp_path / "photos"),
-        "coco-instances": ("--images", tmp_path / "photos"),
-        "label-maps": ("--images", tmp_path / "photos", "--names", tmp_path / "names.txt"),
-    }.get(tool, ())
+    write, source = ALL_EXPORTS[tool]
     choice = ("--things", "disc", "--stuff", "*")
-    content = convert(tool, write(tmp_path / source, 3), *options, *choice)
+    content = convert(tool, write(tmp_path / source, 3), *_options(tool, tmp_path), *choice)
     assert perfect_quality(output) == 100
     # Each scene has a square from 4 to 16, whose rim belongs to it, and a box; pycocotools draws
     # polygons without their right and lower rim.
     disc, box = (144, 252) if tool == "coco-instances" else (169, 285)
     areas = sorted(_areas(content))
-    if tool in ("via", "mask-folders"):  # all objects are of one class
-        assert areas == [disc] * 3 + [box] * 3
+    assert areas[:6] == [disc] * 3 + [box] * 3
+    background = tool in ("label-maps", "label-and-instance-maps")
+    assert sum(areas) == 3 * (SIZE[0] * SIZE[1] if background else disc + box)
+
+
+@pytest.mark.parametrize("between", ["coco-panoptic", "two-channels"])
+@pytest.mark.parametrize("tool", ALL_EXPORTS)
+def test_converted_set_comes_through_another_format_unchanged(
+    tmp_path: Path, tool: str, between: str
+) -> None:
+    write, source = ALL_EXPORTS[tool]
+    write(tmp_path / source, 2)
+    classes = ["--things", "disc", "--stuff", "*"]
+
+    def run(*words: str | Path) -> None:
+        assert tool_main("convert")([str(word) for word in words]) == 0
+
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    run(tool, tmp_path / source, *_options(tool, tmp_path), *classes, "--output", first)
+    images: list[str | Path] = ["--images", first / "train"]
+    if between == "coco-panoptic":
+        run(between, first / "train.json", *images, "--output", third)
     else:
-        assert areas[:6] == [disc] * 3 + [box] * 3
-        assert sum(areas) == 3 * (SIZE[0] * SIZE[1] if tool == "label-maps" else disc + box)
+        run("coco-panoptic", first / "train.json", *images, "--to", between, "--output", second)
+        known: list[str | Path] = ["--categories", first / "train.json"]
+        run(between, second / "train_masks", *images, *known, "--output", third)
+    assert perfect_quality(third) == 100
+    assert _pixels(first) == _pixels(third)
+
+
+def _pixels(folder: Path) -> dict[str, list[list[str]]]:
+    """Category and, of things, number of each pixel, whatever the ids of the segments are."""
+    content = json.loads((folder / "train.json").read_text())
+    isthing = {c["id"]: c["isthing"] for c in content["categories"]}
+    maps = {}
+    for annotation in content["annotations"]:
+        ids = read_panoptic_ids(folder / "train_masks" / annotation["file_name"])
+        names = np.full(int(ids.max()) + 1, "", dtype="<U40")
+        for s in annotation["segments_info"]:
+            place = s["bbox"] if isthing[s["category_id"]] else ""
+            names[s["id"]] = f"{s['category_id']} {place}"
+        maps[annotation["file_name"]] = names[ids].tolist()
+    return maps

@@ -164,3 +164,12 @@ def test_images_of_subfolders_become_one_folder_of_label_maps(workplace: Path) -
         Image.open("mine/train_masks/b_photo_0.png").size
         == Image.open("mine/train/b_photo_0.png").size
     )
+
+
+def test_next_command_names_the_folder_that_holds_images(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    EXPORTS["supervisely"][0](workplace / "project", 2)
+    words = "supervisely project --to instances --output mine --config-out mine.yaml"
+    assert tool_main("convert")(words.split()) == 0
+    assert "--input mine/train/ds --output" in capsys.readouterr().out
