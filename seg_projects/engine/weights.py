@@ -21,7 +21,7 @@ from seg_projects.errors import UserError
 # Where other programs keep the weights among other things.
 NESTS = ("model", "state_dict", "model_state_dict", "model_state")
 # Parts of a model that hold classifiers.
-CLASSIFYING_PARTS = ("roi_heads.", "sem_seg_head.")
+CLASSIFYING_PARTS = ("roi_heads.", "sem_seg_head.", "auxiliary.")
 FEW_NAMES = 4  # are listed in full
 # Statistics that follow from others, or from the config.
 UNIMPORTANT = re.compile(
