@@ -12,10 +12,11 @@ import torch
 
 def random_state() -> dict[str, Any]:
     """The states of Python's, numpy's and torch's generators, in what a checkpoint may hold."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - what augmentations draw from
+    # numpy's old generator is what augmentations draw from.
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
     return {
         "python": random.getstate(),
-        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+        "numpy": (name, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all(),
     }
