@@ -126,6 +126,9 @@ class _Factories(TorchFunctionMode):
         if func is Tensor.new_tensor and isinstance(args[0], OnDevice):
             OnDevice.waits["new_tensor"] += 1
             return OnDevice(args[0].inner.new_tensor(*args[1:], **kwargs))
+        if func is Tensor.unsqueeze_ and isinstance(args[0], OnDevice):
+            # The shape of a wrapper is fixed; what is called on is used no more.
+            return args[0].unsqueeze(*args[1:], **kwargs)
         if func is Tensor.to:
             return _to(*args, **kwargs)
         if _is_device(kwargs.get("device")) and not tree_any(_is_wrapped, args):

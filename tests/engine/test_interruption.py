@@ -18,9 +18,12 @@ from seg_projects.engine.interruption import Interruption, StopBeforeEvaluation,
 
 @pytest.fixture
 def interruption() -> Iterator[Interruption]:
+    # What a shell script starts with & ignores Ctrl-C, tests too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     watched = Interruption()
     with watched.watching():
         yield watched
+    signal.signal(signal.SIGINT, before)
 
 
 def _send(number: int) -> None:

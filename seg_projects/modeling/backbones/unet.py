@@ -12,6 +12,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from seg_projects.errors import UserError
 from seg_projects.modeling.backbones.freezing import freeze_levels
+from seg_projects.modeling.backbones.memory_format import for_convolutions
 from seg_projects.modeling.semantic_heads.base import conv_block
 
 
@@ -54,6 +55,7 @@ class UNetBackbone(Backbone):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) images to ``down<i>``, (N, channels[i], ceil(H / 2^i), ceil(W / 2^i))."""
         features: dict[str, Tensor] = {}
+        x = for_convolutions(x)
         for name, level in zip(self._out_features, self.levels, strict=True):
             if features:
                 x = F.max_pool2d(x, kernel_size=2, ceil_mode=True)

@@ -17,6 +17,7 @@ from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from seg_projects.errors import UserError
 from seg_projects.modeling.backbones.freezing import freeze_levels
+from seg_projects.modeling.backbones.memory_format import for_convolutions
 from seg_projects.modeling.semantic_heads.base import check_norm, conv_block
 
 
@@ -58,6 +59,7 @@ class XceptionUNetBackbone(Backbone):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) images to ``down<i>``, (N, channels[i - 1], ceil(H / 2^i), ...)."""
         features: dict[str, Tensor] = {}
+        x = for_convolutions(x)
         for name, level in zip(self._out_features, self.levels, strict=True):
             x = level(x)
             features[name] = x
