@@ -41,8 +41,10 @@ from seg_projects.visualization import (
 Truth = PanopticGroundTruth | LabelMapGroundTruth | InstanceTruth
 TRUTHS: dict[str, Callable[[str], Truth]] = {
     "panoptic": PanopticGroundTruth,
+    "coco_panoptic_seg": PanopticGroundTruth,
     "label_maps": LabelMapGroundTruth,
     "instances": instance_truth,
+    "coco": instance_truth,
 }
 
 
@@ -169,7 +171,7 @@ def ground_truth(cfg: CfgNode) -> Truth:
     """The truth of the first test set; data sets of the config are declared.
 
     Raises:
-        UserError: there is none, or it is of a kind that a report does not show.
+        UserError: there is none, its files are missing, or no report shows sets of its kind.
     """
     declare_all(cfg)
     names = list(cfg.DATASETS.TEST)
@@ -177,6 +179,10 @@ def ground_truth(cfg: CfgNode) -> Truth:
     if kind not in TRUTHS or names[0] not in DatasetCatalog.list():
         raise UserError(
             f"DATASETS.TEST is {names}; the report shows the first one, which the config declares "
-            "under DATASETS.PANOPTIC, SEMANTIC, INSTANCES or INSTANCE_MASKS."
+            "under DATASETS.PANOPTIC, SEMANTIC, INSTANCES or INSTANCE_MASKS, or which is "
+            f"registered with an evaluator_type of {', '.join(TRUTHS)}."
         )
-    return TRUTHS[kind](names[0])
+    try:
+        return TRUTHS[kind](names[0])
+    except FileNotFoundError as error:
+        raise UserError(f"The data set {names[0]} is not there: {error}") from error

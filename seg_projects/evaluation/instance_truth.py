@@ -60,20 +60,25 @@ class RecordGroundTruth:
         return str(self._records[image_id]["file_name"])
 
     def instance_annotations(self, image_id: int | str) -> list[dict[str, Any]]:
-        """COCO annotations of one image, masks as compressed RLE; they have no ``id``."""
+        """COCO annotations of one image, masks as compressed RLE; they have no ``id``.
+
+        Where an annotation has no mask, its box stands for it.
+        """
         from pycocotools import mask as coco_mask
 
         record = self._records[image_id]
         rows = []
         for annotation in record["annotations"]:
+            x, y, width, height = BoxMode.convert(
+                annotation["bbox"], annotation["bbox_mode"], BoxMode.XYWH_ABS
+            )
+            corners = [x, y, x + width, y, x + width, y + height, x, y + height]
             row = {
                 "image_id": image_id,
                 "category_id": self._category_ids[annotation["category_id"]],
                 "iscrowd": annotation.get("iscrowd", 0),
-                "bbox": BoxMode.convert(
-                    annotation["bbox"], annotation["bbox_mode"], BoxMode.XYWH_ABS
-                ),
-                "segmentation": annotation["segmentation"],
+                "bbox": [x, y, width, height],
+                "segmentation": annotation.get("segmentation", [corners]),
             }
             row = with_compressed_mask(row, (record["height"], record["width"]))
             rows.append(row | {"area": float(coco_mask.area(row["segmentation"]))})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from PIL import Image
 from tiny_runs import REPOSITORY, TINY_MODEL, tool_main, write_config
 
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
 from seg_projects.data.panoptic_ids import rgb_from_ids
 
 SIZE = 64
@@ -120,3 +123,28 @@ def test_every_tool_takes_the_data_set(
     arguments = [str(root / part) if (root / part).exists() else part for part in INSPECTED[kind]]
     assert tool_main("inspect_data")(arguments) == 0
     assert "No defects found." in capsys.readouterr().out
+
+
+@pytest.fixture
+def registered(tmp_path: Path) -> Iterator[str]:
+    _write_data(tmp_path / "data")
+    content = json.loads((tmp_path / "data" / "instances.json").read_text())
+    del content["annotations"][0]["segmentation"]
+    (tmp_path / "data" / "instances.json").write_text(json.dumps(content))
+    name, folder = "registered_squares", tmp_path / "data"
+    register_coco_instances(name, {}, str(folder / "instances.json"), str(folder / "images"))
+    yield name
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+
+
+def test_a_report_shows_a_registered_coco_set_and_boxes_without_masks(
+    registered: str, tmp_path: Path
+) -> None:
+    content = _config("INSTANCES", tmp_path, tmp_path / "run")
+    content["DATASETS"] = {"TRAIN": [registered], "TEST": [registered]}
+    content["MODEL"] = {**content["MODEL"], "MASK_ON": False}
+    first = write_config(tmp_path / "config.yaml", content)
+    assert tool_main("train_net")(["--config-file", str(first)]) == 0
+    assert tool_main("report")(["--config-file", str(tmp_path / "run" / "config.yaml")]) == 0
+    assert len(list((tmp_path / "run" / "report").glob("*.png"))) == 2

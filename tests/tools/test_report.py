@@ -75,13 +75,21 @@ def test_run_without_evaluation_is_a_mistake(
     assert "run holds no evaluation.json: train or evaluate first." in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("names", ["()", "('coco_2017_val',)", "('absent',)"])
+@pytest.mark.parametrize("names", ["()", "('coco_2017_val_panoptic_stuffonly',)", "('absent',)"])
 def test_data_set_that_no_report_shows_is_a_mistake(
     run_copy: Path, capsys: pytest.CaptureFixture[str], names: str
 ) -> None:
     overrides = ("OUTPUT_DIR", run_copy, "DATASETS.TEST", names)
     assert _report("--config-file", run_copy / "config.yaml", *overrides) == 2
     assert "the report shows the first one, which the config declares" in capsys.readouterr().err
+
+
+def test_missing_files_of_a_data_set_are_a_mistake(
+    run_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides = ("OUTPUT_DIR", run_copy, "DATASETS.TEST", "('coco_2014_minival',)")
+    assert _report("--config-file", run_copy / "config.yaml", *overrides) == 2
+    assert "The data set coco_2014_minival is not there" in capsys.readouterr().err
 
 
 def test_missing_weights_are_a_mistake(run_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
