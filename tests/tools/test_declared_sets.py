@@ -129,6 +129,8 @@ def test_every_tool_takes_the_data_set(
 def registered(tmp_path: Path) -> Iterator[str]:
     _write_data(tmp_path / "data")
     content = json.loads((tmp_path / "data" / "instances.json").read_text())
+    for number, annotation in enumerate(content["annotations"], start=1):
+        annotation |= {"id": number, "iscrowd": 0}
     del content["annotations"][0]["segmentation"]
     (tmp_path / "data" / "instances.json").write_text(json.dumps(content))
     name, folder = "registered_squares", tmp_path / "data"
