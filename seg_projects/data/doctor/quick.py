@@ -19,6 +19,7 @@ from PIL import Image
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from seg_projects.data.conversion.image_files import displayed_size, read_json
 from seg_projects.data.datasets.instance_masks import read_masks
+from seg_projects.data.datasets.instances import read_instances_json
 from seg_projects.data.datasets.panoptic import read_panoptic_json
 from seg_projects.data.doctor.conversion import left_out
 from seg_projects.data.doctor.findings import Finding, Record, has_errors
@@ -88,8 +89,7 @@ def quick_findings(name: str) -> list[Finding]:
     if kind in ("instances", "coco"):
         if metadata.get("mask_layout"):
             return _check_masks(metadata)
-        path = metadata.get("instances_json") or metadata.get("json_file")
-        return _check_instances(Path(path), metadata) if path else []
+        return _check_instances(metadata)
     if kind == "label_maps":
         return _check_label_maps(DatasetCatalog.get(name), metadata)
     return []
@@ -142,11 +142,15 @@ def _check_masks(metadata: Metadata) -> list[Finding]:
     return left_out(read.log)
 
 
-def _check_instances(path: Path, metadata: Metadata) -> list[Finding]:
-    folder = Path(metadata.image_root)
-    if not path.is_file() or not folder.is_dir():
+def _check_instances(metadata: Metadata) -> list[Finding]:
+    registered = metadata.get("instances_json")
+    path = registered or metadata.get("json_file")
+    folder = Path(metadata.get("image_root", ""))
+    if not path or not Path(path).is_file() or not folder.is_dir():
         return []  # its loader names what is missing
-    content = used_part(read_json(path), metadata.get("image_ids"))
+    # The registration has parsed the file already.
+    content = read_instances_json(Path(path)) if registered else read_json(Path(path))
+    content = used_part(content, metadata.get("image_ids"))
     findings = [
         *check_categories(content["categories"], panoptic=False, num_classes=None),
         *check_image_records(content["images"]),
