@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from seg_projects.data.conversion.image_files import read_json
+from seg_projects.data.conversion.image_files import displayed_size, find_image, read_json
 from seg_projects.data.conversion.parts import Format, Part
 from seg_projects.errors import UserError
 
@@ -151,8 +151,6 @@ def _anchor_sizes(boxes: np.ndarray) -> list[list[int]]:
 def _measure(part: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Heights and widths of the images, square roots of the boxes' areas, most objects in one."""
     if part.listing.suffix != ".json":
-        from seg_projects.data.conversion.image_files import displayed_size, find_image
-
         stems = part.listing.read_text(encoding="utf-8").splitlines()
         files = [find_image(part.output.images, stem) for stem in stems]
         sizes = np.asarray([displayed_size(file) for file in files if file is not None])
