@@ -14,13 +14,13 @@ from string import Template
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from seg_projects.data.doctor import KINDS, CategoryCount, DataStatistics, Finding
 from seg_projects.files import write_atomically
 from seg_projects.visualization.curves import format_number
+from seg_projects.visualization.pictures import CARD_SIDE, read_picture, shrunk
 
-_SAMPLE_SIDE = 420
 _SAMPLES_PER_KIND = 2
 _MAX_SAMPLES = 40
 _GAP = 4
@@ -130,10 +130,7 @@ def _findings(findings: Sequence[Finding]) -> str:
 
 def _samples(page: DataPage) -> str:
     """A card for each annotated image."""
-    cards = [
-        _card(_shrunk(Image.fromarray(picture), _SAMPLE_SIDE), "", name)
-        for name, picture in page.samples
-    ]
+    cards = [_card(shrunk(Image.fromarray(picture)), "", name) for name, picture in page.samples]
     return f'<div class="shots">{"".join(cards)}</div>' if cards else ""
 
 
@@ -178,7 +175,7 @@ def marked_image(folder: Path, finding: Finding) -> Image.Image | None:
     other = None if finding.beside is None else _read(finding.beside)
     if other is not None:
         return _side_by_side(image, other)
-    small = _shrunk(image, _SAMPLE_SIDE)
+    small = shrunk(image)
     if finding.shape is not None:
         _draw(ImageDraw.Draw(small), finding.shape, small.width / image.width)
     return small
@@ -186,23 +183,14 @@ def marked_image(folder: Path, finding: Finding) -> Image.Image | None:
 
 def _read(path: Path) -> Image.Image | None:
     try:
-        with Image.open(path) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
+        return read_picture(path)
     except (OSError, ValueError, SyntaxError):
         return None
 
 
-def _shrunk(image: Image.Image, side: int) -> Image.Image:
-    scale = side / max(image.size)
-    if scale >= 1:
-        return image
-    width, height = (max(1, round(length * scale)) for length in image.size)
-    return image.resize((width, height))
-
-
 def _side_by_side(image: Image.Image, other: Image.Image) -> Image.Image:
-    side = _SAMPLE_SIDE // 2
-    first, second = _shrunk(image, side), _shrunk(other, side)
+    side = CARD_SIDE // 2
+    first, second = shrunk(image, side), shrunk(other, side)
     size = (first.width + _GAP + second.width, max(first.height, second.height))
     pair = Image.new("RGB", size, "#888")
     pair.paste(first, (0, 0))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from seg_projects.data.conversion.annotated import MALFORMED
 from seg_projects.data.conversion.coco_instances import decode_segmentation
@@ -23,8 +23,7 @@ from seg_projects.visualization.overlay import (
     panoptic_overlay,
     semantic_overlay,
 )
-
-_SIDE = 420
+from seg_projects.visualization.pictures import CARD_SIDE, read_picture, shrunk
 
 Record = Mapping[str, Any]
 Picture = np.ndarray
@@ -64,10 +63,10 @@ def annotated_samples(
     categories = _colored(content["categories"])
 
     def paint(record: Record) -> Picture:
-        image = _read(images, record)
+        image = np.asarray(read_picture(images / record["file_name"]))
         if label_table is not None:
             labels = label_table[read_pixels(Path(record["sem_seg_file_name"]))]
-            return semantic_overlay(*_shrunk(image, labels.astype(np.int32)), categories)
+            return semantic_overlay(*_card_sized(image, labels.astype(np.int32)), categories)
         return _paint_objects(image, by_image[record["id"]], masks, categories)
 
     samples = []
@@ -79,16 +78,14 @@ def annotated_samples(
     return samples
 
 
-def _shrunk(image: Picture, ids: np.ndarray) -> tuple[Picture, np.ndarray]:
+def _card_sized(image: Picture, ids: np.ndarray) -> tuple[Picture, np.ndarray]:
     """Both in the size of a card, so that names stay legible."""
-    scale = _SIDE / max(ids.shape)
-    if scale >= 1:
+    if max(ids.shape) <= CARD_SIDE:
         return image, ids
-    height, width = (max(1, round(side * scale)) for side in ids.shape)
-    small = np.asarray(Image.fromarray(image).resize((width, height)))
+    small = np.asarray(shrunk(Image.fromarray(image)))
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(int)
-        for new, old in zip((height, width), ids.shape, strict=True)
+        for new, old in zip(small.shape[:2], ids.shape, strict=True)
     )
     return small, ids[rows[:, None], columns]
 
@@ -98,20 +95,15 @@ def _colored(records: Sequence[Record]) -> dict[int, Category]:
     return categories_from_coco(things)
 
 
-def _read(folder: Path, record: Record) -> Picture:
-    with Image.open(folder / record["file_name"]) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-
-
 def _paint_objects(
     image: Picture, annotations: Sequence[Record], masks: Path, categories: dict[int, Category]
 ) -> Picture:
     first = annotations[0]
     if "segments_info" in first:
         ids = read_panoptic_ids(masks / first["file_name"])
-        return panoptic_overlay(*_shrunk(image, ids), first["segments_info"], categories)
+        return panoptic_overlay(*_card_sized(image, ids), first["segments_info"], categories)
     size = (image.shape[0], image.shape[1])
     rows = sorted(annotations, key=lambda a: -float(a.get("area") or 0))
     decoded = np.stack([decode_segmentation(a["segmentation"], size) for a in rows])
     ids, segments = flatten_masks(decoded, [a["category_id"] for a in rows])
-    return instance_overlay(*_shrunk(image, ids), segments, categories)
+    return instance_overlay(*_card_sized(image, ids), segments, categories)
