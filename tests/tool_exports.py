@@ -200,22 +200,23 @@ def write_mask_folders(folder: Path, count: int) -> Path:
 
 def write_label_maps(folder: Path, count: int) -> Path:
     """Maps of 0 background, 1 disc, 2 box; pictures in ``photos``, names beside the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        save_picture(folder.parent / "photos" / name_of(number), number)
-        labels = mask_of(number, 0) * np.uint8(1) + mask_of(number, 1) * np.uint8(2)
-        Image.fromarray(labels).save(folder / name_of(number))
+    _write_maps(folder, count, np.array((1, 2), np.uint8))
     (folder.parent / "names.txt").write_text("background\ndisc\nbox\n")
     return folder
 
 
 def write_instance_maps(folder: Path, count: int) -> Path:
     """Maps of 16 bits that number the objects; pictures in ``photos`` beside the folder."""
+    return _write_maps(folder, count, np.array((7, 3000), np.uint16))
+
+
+def _write_maps(folder: Path, count: int, values: np.ndarray) -> Path:
+    """Maps of the two objects' ``values``, 0 elsewhere, in the type of these."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         save_picture(folder.parent / "photos" / name_of(number), number)
-        numbers = mask_of(number, 0) * np.uint16(7) + mask_of(number, 1) * np.uint16(3000)
-        Image.fromarray(numbers).save(folder / name_of(number))
+        pixels = mask_of(number, 0) * values[0] + mask_of(number, 1) * values[1]
+        Image.fromarray(pixels).save(folder / name_of(number))
     return folder
 
 
