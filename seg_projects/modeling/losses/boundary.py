@@ -40,9 +40,7 @@ def sigmoid_boundary_loss(logits: Tensor, target: Tensor, *, ignore_value: int) 
 
 
 def _loss(probabilities: Tensor, target: Tensor, ignore_value: int) -> Tensor:
-    labels, valid = label_planes(
-        target, probabilities.shape[1], ignore_value=ignore_value, dtype=probabilities.dtype
-    )
+    labels, valid = label_planes(target, probabilities, ignore_value=ignore_value)
     distances = signed_distances(labels > 0, valid.expand_as(labels) > 0)
     return (probabilities * distances).sum() / valid.expand_as(labels).sum().clamp_min(1)
 

@@ -60,8 +60,6 @@ def sigmoid_cross_entropy_loss(logits: Tensor, target: Tensor, *, ignore_value: 
         ignore_value: the label of pixels without a loss.
     """
     logits = at_least_float32(logits)
-    labels, valid = label_planes(
-        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
-    )
+    labels, valid = label_planes(target, logits, ignore_value=ignore_value)
     loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none") * valid
     return loss.sum() / valid.expand_as(loss).sum().clamp_min(1)

@@ -20,9 +20,7 @@ def dice_loss(logits: Tensor, target: Tensor, *, ignore_value: int, smooth: floa
         smooth: > 0, pixels added to the overlap and to the mean size of the two regions.
     """
     logits = at_least_float32(logits)
-    labels, valid = label_planes(
-        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
-    )
+    labels, valid = label_planes(target, logits, ignore_value=ignore_value)
     losses = _losses(logits.softmax(dim=1) * valid, labels, smooth)
     occurs = labels.sum(dim=(0, 2, 3)) > 0
     return (losses * occurs).sum() / occurs.sum().clamp_min(1)
@@ -40,9 +38,7 @@ def sigmoid_dice_loss(
         smooth: > 0, pixels added to the overlap and to the mean size of the two regions.
     """
     logits = at_least_float32(logits)
-    labels, valid = label_planes(
-        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
-    )
+    labels, valid = label_planes(target, logits, ignore_value=ignore_value)
     return _losses(logits.sigmoid() * valid, labels, smooth).mean()
 
 

@@ -47,9 +47,7 @@ def sigmoid_focal_loss(
     from fvcore.nn.focal_loss import sigmoid_focal_loss as focal
 
     _check_gamma(gamma)
-    labels, valid = label_planes(
-        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
-    )
+    labels, valid = label_planes(target, logits, ignore_value=ignore_value)
     loss = focal(logits, labels, alpha=alpha, gamma=gamma, reduction="none") * valid
     return loss.sum() / valid.expand_as(loss).sum().clamp_min(1)
 

@@ -56,9 +56,7 @@ def sigmoid_hard_pixel_cross_entropy_loss(
         fraction: in (0, 1], of all answers, pixels times classes.
     """
     logits = at_least_float32(logits)
-    labels, valid = label_planes(
-        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
-    )
+    labels, valid = label_planes(target, logits, ignore_value=ignore_value)
     loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none") * valid
     return mean_of_hardest(loss, fraction)
 

@@ -21,18 +21,16 @@ def at_least_float32(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def label_planes(
-    target: Tensor, num_classes: int, *, ignore_value: int, dtype: torch.dtype = torch.float32
-) -> LabelPlanes:
-    """Splits labels into one plane per class.
+def label_planes(target: Tensor, scores: Tensor, *, ignore_value: int) -> LabelPlanes:
+    """Splits labels into one plane per class, of the dtype of ``scores``.
 
     Args:
         target: (N, H, W) integer class ids in [0, K), or ``ignore_value``; or, where a pixel may
             have several classes or none, (N, K, H, W) of 0, 1 and ``ignore_value``.
-        num_classes: K.
+        scores: (N, K, H, W), logits or probabilities; their values are not read.
         ignore_value: marks what no loss is taken of.
-        dtype: of the planes.
     """
+    num_classes = scores.shape[1]
     valid = target != ignore_value
     known = torch.where(valid, target, 0)
     if target.dim() == 4:
@@ -40,11 +38,11 @@ def label_planes(
             raise ValueError(
                 f"The labels have {target.shape[1]} planes, the logits {num_classes} classes."
             )
-        return LabelPlanes(known.to(dtype), valid.to(dtype))
+        return LabelPlanes(known.to(scores.dtype), valid.to(scores.dtype))
     valid = valid[:, None]
     classes = torch.arange(num_classes, device=target.device).view(1, -1, 1, 1)
     labels = (known[:, None] == classes) & valid
-    return LabelPlanes(labels.to(dtype), valid.to(dtype))
+    return LabelPlanes(labels.to(scores.dtype), valid.to(scores.dtype))
 
 
 def weights_per_class(

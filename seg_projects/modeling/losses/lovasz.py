@@ -20,9 +20,7 @@ def lovasz_softmax_loss(logits: Tensor, target: Tensor, *, ignore_value: int) ->
         ignore_value: the label of pixels without a loss; the loss of these alone is 0.
     """
     logits = at_least_float32(logits)
-    labels, valid = label_planes(
-        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
-    )
+    labels, valid = label_planes(target, logits, ignore_value=ignore_value)
     errors = (labels - logits.softmax(dim=1)).abs() * valid
     labels = _by_class(labels)
     occurs = labels.sum(dim=1) > 0
@@ -39,9 +37,7 @@ def lovasz_hinge_loss(logits: Tensor, target: Tensor, *, ignore_value: int) -> T
         ignore_value: the label of pixels without a loss; the loss of these alone is 0.
     """
     logits = at_least_float32(logits)
-    labels, valid = label_planes(
-        target, logits.shape[1], ignore_value=ignore_value, dtype=logits.dtype
-    )
+    labels, valid = label_planes(target, logits, ignore_value=ignore_value)
     errors = (1 - logits * (2 * labels - 1)).clamp_min(0) * valid
     return _extended_jaccard(_by_class(errors), _by_class(labels)).mean()
 

@@ -18,6 +18,7 @@ from .cross_entropy import cross_entropy_loss, sigmoid_cross_entropy_loss
 from .dice import dice_loss, sigmoid_dice_loss
 from .focal import focal_loss, sigmoid_focal_loss
 from .hard_pixels import hard_pixel_cross_entropy_loss, sigmoid_hard_pixel_cross_entropy_loss
+from .labels import at_least_float32
 from .lovasz import lovasz_hinge_loss, lovasz_softmax_loss
 
 KEY = "MODEL.SEM_SEG_HEAD.LOSSES"
@@ -109,8 +110,8 @@ def weighted_losses(
         target: (N, H, W) int64 class ids in [0, K), or ``ignore_value``.
         ignore_value: the label of pixels without a loss.
     """
-    # float32: half precision is too coarse for a mean over all pixels.
-    logits = logits.float()
+    # Once for all of them.
+    logits = at_least_float32(logits)
     with torch.autocast(logits.device.type, enabled=False):
         return {
             f"loss_sem_seg_{loss.name}": loss.weight
