@@ -57,7 +57,8 @@ def merge_instances_and_stuff(
     # Stuff has the numbers of its labels, instances those from num_labels on, by falling score.
     numbers, painted = _paint(masks, instances, semantic_labels, num_labels, overlap_threshold)
     areas = histogram(numbers, num_labels + len(instances))
-    is_painted, stuff_areas = _split(torch.cat([painted, areas[:num_labels]]), len(instances))
+    values = torch.cat([painted, areas[:num_labels]]).tolist()
+    is_painted, stuff_areas = values[: len(instances)], values[len(instances) :]
     segments: list[dict[str, Any]] = []
     table = [0] * (num_labels + len(instances))
     for number, (one, shown) in enumerate(zip(instances, is_painted, strict=True), num_labels):
@@ -127,9 +128,3 @@ def _paint(
         painted.append(shown)
     stacked = torch.stack(painted).long() if painted else semantic_labels.new_zeros(0)
     return torch.where(things == 0, semantic_labels.int(), things), stacked
-
-
-def _split(counts: Tensor, first: int) -> tuple[list[int], list[int]]:
-    """The first of ``counts`` and the others, on the host."""
-    values = counts.tolist()
-    return values[:first], values[first:]
