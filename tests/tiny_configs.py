@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
+from seg_projects import add_seg_projects_config
 
 SIZE = 64
 # 32 is what group norm divides.
@@ -37,6 +38,26 @@ LIMITS = {
     "NUM_WORKERS": 0,
     "WIDTH_PER_GROUP": WIDTH,
 }
+
+
+def unet_config(**keys: Any) -> CfgNode:
+    """A U-Net of three levels and three classes for ``SegSemanticSegmentor``, on the CPU.
+
+    ``keys`` are set last, under their full names.
+    """
+    import seg_projects.modeling  # noqa: F401 - registers
+
+    cfg = get_cfg()
+    add_seg_projects_config(cfg)
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.META_ARCHITECTURE = "SegSemanticSegmentor"
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT = "build_unet_backbone", 0
+    cfg.MODEL.UNET.CHANNELS = [4, 6, 8]
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.NAME, head.NORM, head.NUM_CLASSES = "UNetHead", "BN", 3
+    head.IN_FEATURES = ["down0", "down1", "down2"]
+    cfg.merge_from_list([part for item in keys.items() for part in item])
+    return cfg
 
 
 def shrink(cfg: CfgNode) -> None:

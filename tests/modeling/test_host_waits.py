@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 from host_waits import counted_waits, on_device, put_on_device, to_host
+from tiny_configs import unet_config
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
-from seg_projects import add_seg_projects_config
 from seg_projects.modeling.instance_heads.device_targets import device_targets
 from seg_projects.modeling.losses import LOSSES, parse_losses, weighted_losses
 from seg_projects.postprocessing import (
@@ -178,21 +178,6 @@ def test_windows_looks_and_labels_do_not_wait(function: Callable[..., Tensor]) -
     torch.testing.assert_close(to_host(got), function(lambda x: x, image))
 
 
-def _cfg(architecture: str, **keys: Any) -> CfgNode:
-    import seg_projects.modeling  # noqa: F401 - registers
-
-    cfg = get_cfg()
-    add_seg_projects_config(cfg)
-    cfg.MODEL.DEVICE, cfg.MODEL.META_ARCHITECTURE = "cpu", architecture
-    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT = "build_unet_backbone", 0
-    cfg.MODEL.UNET.CHANNELS = [4, 6, 8]
-    head = cfg.MODEL.SEM_SEG_HEAD
-    head.NAME, head.NORM, head.NUM_CLASSES = "UNetHead", "BN", 3
-    head.IN_FEATURES = ["down0", "down1", "down2"]
-    cfg.merge_from_list([part for item in keys.items() for part in item])
-    return cfg
-
-
 def _panoptic_deeplab(**keys: Any) -> CfgNode:
     metadata = MetadataCatalog.get("host_waits_panoptic")
     if not metadata.get("thing_classes"):
@@ -204,7 +189,8 @@ def _panoptic_deeplab(**keys: Any) -> CfgNode:
             label_divisor=1000,
             ignore_label=255,
         )
-    cfg = _cfg("SegPanopticDeepLab", **{"DATASETS.TRAIN": ("host_waits_panoptic",)}, **keys)
+    cfg = unet_config(**{"DATASETS.TRAIN": ("host_waits_panoptic",)}, **keys)
+    cfg.MODEL.META_ARCHITECTURE = "SegPanopticDeepLab"
     for head, name in (
         (cfg.MODEL.SEM_SEG_HEAD, "PanopticDeepLabSemSegHead"),
         (cfg.MODEL.INS_EMBED_HEAD, "PanopticDeepLabInsEmbedHead"),
@@ -238,15 +224,8 @@ SEMANTIC = {
 
 
 @pytest.mark.parametrize("keys", SEMANTIC.values(), ids=list(SEMANTIC))
-@torch.no_grad()
 def test_semantic_inference_does_not_wait(keys: dict[str, Any]) -> None:
-    model, batch = build_model(_cfg("SegSemanticSegmentor", **keys)).eval(), [_one(False)]
-    expected = model(batch)
-    put_on_device(model)
-    with counted_waits() as counted:
-        got = model([_put(one) for one in batch])
-    assert counted.total() == 0, counted
-    torch.testing.assert_close(to_host(got), expected, atol=1e-5, rtol=1e-5)
+    _assert_no_waits(build_model(unet_config(**keys)).eval(), [_one(False)], tolerance=1e-5)
 
 
 @pytest.mark.parametrize("head", ["UNetHead", "FCNHead", "SegDeepLabV3PlusHead", "SegFPNHead"])
@@ -261,22 +240,25 @@ def test_semantic_training_does_not_wait(head: str) -> None:
         "MODEL.SEM_SEG_HEAD.ASPP_CHANNELS": 8,
         "MODEL.SEM_SEG_HEAD.ASPP_DROPOUT": 0.0,
     }
-    _assert_training_waits(_cfg("SegSemanticSegmentor", **keys))
+    _assert_training_does_not_wait(unet_config(**keys))
 
 
 def test_panoptic_deeplab_training_with_targets_does_not_wait() -> None:
-    _assert_training_waits(_panoptic_deeplab())
+    _assert_training_does_not_wait(_panoptic_deeplab())
+
+
+def _assert_training_does_not_wait(cfg: CfgNode) -> None:
+    _assert_no_waits(build_model(cfg).train(), [_one(True), _one(True)], tolerance=1e-4)
 
 
 @torch.no_grad()
-def _assert_training_waits(cfg: CfgNode) -> None:
-    model, batch = build_model(cfg).train(), [_one(True), _one(True)]
+def _assert_no_waits(model: nn.Module, batch: list[dict[str, Any]], *, tolerance: float) -> None:
     expected = model(batch)
     put_on_device(model)
     with counted_waits() as counted:
         got = model([_put(one) for one in batch])
     assert counted.total() == 0, counted
-    torch.testing.assert_close(to_host(got), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(to_host(got), expected, atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize("instances", [False, True])

@@ -7,28 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_configs import unet_config
 from torch import nn
 
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from seg_projects import add_seg_projects_config
 from seg_projects.errors import UserError
-
-
-def _cfg(**keys: Any) -> CfgNode:
-    import seg_projects.modeling  # noqa: F401 - registers
-
-    cfg = get_cfg()
-    add_seg_projects_config(cfg)
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.META_ARCHITECTURE = "SegSemanticSegmentor"
-    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT = "build_unet_backbone", 0
-    cfg.MODEL.UNET.CHANNELS = [4, 6, 8]
-    head = cfg.MODEL.SEM_SEG_HEAD
-    head.NAME, head.NORM, head.NUM_CLASSES = "UNetHead", "BN", 3
-    head.IN_FEATURES = ["down0", "down1", "down2"]
-    cfg.merge_from_list([part for item in keys.items() for part in item])
-    return cfg
 
 
 def _build(cfg: CfgNode) -> nn.Module:
@@ -46,8 +30,8 @@ def _input(height: int, width: int) -> dict[str, Any]:
 
 @torch.no_grad()
 def test_results_and_parameters_are_those_of_semantic_segmentor() -> None:
-    ours = _build(_cfg()).eval()
-    theirs = _build(_cfg(**{"MODEL.META_ARCHITECTURE": "SemanticSegmentor"})).eval()
+    ours = _build(unet_config()).eval()
+    theirs = _build(unet_config(**{"MODEL.META_ARCHITECTURE": "SemanticSegmentor"})).eval()
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     batch = [_input(21, 33), _input(16, 40)]
     for got, wanted in zip(ours(batch), theirs(batch), strict=True):
@@ -55,7 +39,10 @@ def test_results_and_parameters_are_those_of_semantic_segmentor() -> None:
 
 
 def test_losses_are_those_of_semantic_segmentor() -> None:
-    ours, theirs = _build(_cfg()), _build(_cfg(**{"MODEL.META_ARCHITECTURE": "SemanticSegmentor"}))
+    ours, theirs = (
+        _build(unet_config()),
+        _build(unet_config(**{"MODEL.META_ARCHITECTURE": "SemanticSegmentor"})),
+    )
     batch = [_input(21, 33), _input(17, 40)]
     for one in batch:
         one["sem_seg"] = torch.randint(0, 3, one["image"].shape[1:])
@@ -65,7 +52,7 @@ def test_losses_are_those_of_semantic_segmentor() -> None:
 
 
 def test_trains_on_images_of_several_odd_sizes() -> None:
-    model = _build(_cfg()).train()
+    model = _build(unet_config()).train()
     batch = [_input(21, 33), _input(17, 40)]
     for one in batch:
         one["sem_seg"] = torch.randint(0, 3, one["image"].shape[1:])
@@ -79,18 +66,22 @@ def test_trains_on_images_of_several_odd_sizes() -> None:
 @torch.no_grad()
 def test_window_larger_than_the_image_sees_it_whole(size: tuple[int, int]) -> None:
     image = _input(*size)
-    whole = _build(_cfg()).eval()([image])[0]["sem_seg"]
-    windowed = _build(_cfg(**{"MODEL.SLIDING_WINDOW.SIZE": [64, 64]})).eval()([image])[0]["sem_seg"]
+    whole = _build(unet_config()).eval()([image])[0]["sem_seg"]
+    windowed = _build(unet_config(**{"MODEL.SLIDING_WINDOW.SIZE": [64, 64]})).eval()([image])[0][
+        "sem_seg"
+    ]
     torch.testing.assert_close(windowed, whole)
     assert whole.shape == (3, 2 * size[0], size[1] + 3)
 
 
 @torch.no_grad()
 def test_far_from_borders_windows_agree_with_the_whole_image() -> None:
-    cfg = _cfg(**{"MODEL.SLIDING_WINDOW.SIZE": [64, 64], "MODEL.SLIDING_WINDOW.OVERLAP": 0.5})
+    cfg = unet_config(
+        **{"MODEL.SLIDING_WINDOW.SIZE": [64, 64], "MODEL.SLIDING_WINDOW.OVERLAP": 0.5}
+    )
     image = {"image": _input(64, 128)["image"]}
     windowed = _build(cfg).eval()([image])[0]["sem_seg"]
-    whole = _build(_cfg()).eval()([image])[0]["sem_seg"]
+    whole = _build(unet_config()).eval()([image])[0]["sem_seg"]
     # The leftmost columns are in the first window alone, and far from its right edge.
     torch.testing.assert_close(windowed[..., :28], whole[..., :28], atol=1e-4, rtol=1e-4)
     assert not torch.allclose(windowed, whole, atol=1e-4)
@@ -99,13 +90,13 @@ def test_far_from_borders_windows_agree_with_the_whole_image() -> None:
 @torch.no_grad()
 def test_augmentation_averages_sizes_and_mirror_images() -> None:
     keys = {"TEST.AUG.ENABLED": True, "TEST.AUG.MIN_SIZES": (16, 24), "TEST.AUG.FLIP": True}
-    model, image = _build(_cfg(**keys)).eval(), {"image": _input(16, 32)["image"]}
+    model, image = _build(unet_config(**keys)).eval(), {"image": _input(16, 32)["image"]}
     got = model([image])[0]["sem_seg"]
     assert got.shape == (3, 16, 32)
     # A mirrored image has the mirrored scores.
     mirrored = model([{"image": image["image"].flip(-1)}])[0]["sem_seg"]
     torch.testing.assert_close(mirrored.flip(-1), got, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(_build(_cfg()).eval()([image])[0]["sem_seg"], got, atol=1e-4)
+    assert not torch.allclose(_build(unet_config()).eval()([image])[0]["sem_seg"], got, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +119,7 @@ def test_wrong_config_is_refused_when_the_model_is_built(
     keys: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        build_model(_cfg(**keys))
+        build_model(unet_config(**keys))
 
 
 def _supervised(head: str, entries: list[Any], **keys: Any) -> nn.Module:
@@ -142,7 +133,7 @@ def _supervised(head: str, entries: list[Any], **keys: Any) -> nn.Module:
         f"{node}.AUXILIARY": entries,
     }
     torch.manual_seed(0)
-    return build_model(_cfg(**chosen, **keys))
+    return build_model(unet_config(**chosen, **keys))
 
 
 @pytest.mark.parametrize("head", ["UNetHead", "FCNHead", "SegDeepLabV3Head"])
@@ -203,7 +194,7 @@ def test_labels_are_the_argmax_of_the_scores(
 ) -> None:
     # Maps of stride 2 and more: the labels are those of upsampled scores.
     names = {"MODEL.SEM_SEG_HEAD.NAME": head, "MODEL.SEM_SEG_HEAD.CONVS_DIM": 32}
-    cfg = _cfg(**names, **keys)
+    cfg = unet_config(**names, **keys)
     cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = ["down1", "down2"]
     cfg.MODEL.SEM_SEG_HEAD.COMMON_STRIDE = 2
     model = _build(cfg).eval()
