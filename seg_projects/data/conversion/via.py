@@ -1,7 +1,8 @@
-"""VGG Image Annotator, versions 1 and 2: one JSON for a folder of images."""
+"""VGG Image Annotator, versions 1 to 3: one JSON or CSV file for a folder of images."""
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,24 +17,25 @@ from seg_projects.data.conversion.annotated import (
     ReaderOptions,
     Record,
 )
-from seg_projects.data.conversion.image_files import checked_size, locate_image, read_json
+from seg_projects.data.conversion.image_files import (
+    checked_size,
+    is_file,
+    locate_image,
+    read_json,
+)
+from seg_projects.data.conversion.via_3 import project_entries
+from seg_projects.data.conversion.via_csv import read_via_csv
 from seg_projects.errors import UserError
 
 
 def read_via(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterator[AnnotatedImage]:
-    """The images of the VIA file ``source``, or of the only JSON in that folder."""
-    file = _find_json(source)
-    content = read_json(file)
-    entries = content.get("_via_img_metadata", content) if isinstance(content, dict) else None
-    if not isinstance(entries, dict) or not all(
-        isinstance(entry, dict) and "filename" in entry for entry in entries.values()
-    ):
-        raise UserError(f"{file} is not a VIA file: its entries have no 'filename'.")
+    """The images of the VIA file ``source``, or of the only JSON or CSV in that folder."""
+    file = _find_file(source)
+    entries = _entries(file, log)
     attribute = options.class_attribute or _class_attribute(file, entries, options)
-    folder = options.images or file.parent
     for entry in entries.values():
         try:
-            path, name = locate_image(folder, str(entry["filename"]))
+            path, name = _image(entry, options.images or file.parent)
         except ValueError as error:
             log.note("unreadable annotation", f"{file}: {error}; left out")
             continue
@@ -55,13 +57,39 @@ def read_via(source: Path, options: ReaderOptions, log: ConversionLog) -> Iterat
         yield AnnotatedImage(file_name=name, source=path, size=size, objects=objects)
 
 
-def _find_json(source: Path) -> Path:
+def _find_file(source: Path) -> Path:
     if not source.is_dir():
         return source
-    files = sorted(source.glob("*.json"))
+    files = sorted(source.glob("*.json")) or sorted(source.glob("*.csv"))
     if len(files) != 1:
-        raise UserError(f"{source} holds {len(files)} JSON files; name the one of VIA.")
+        raise UserError(f"{source} holds {len(files)} JSON or CSV files; name the one of VIA.")
     return files[0]
+
+
+def _entries(file: Path, log: ConversionLog) -> Record:
+    """A record per image, as version 2 has them."""
+    content = read_via_csv(file, log) if file.suffix.lower() == ".csv" else read_json(file)
+    if isinstance(content, dict) and {"file", "view", "metadata"} <= set(content):
+        return project_entries(content, file, log)
+    entries = content.get("_via_img_metadata", content) if isinstance(content, dict) else None
+    if not isinstance(entries, dict) or not all(
+        isinstance(entry, dict) and "filename" in entry for entry in entries.values()
+    ):
+        raise UserError(f"{file} is not a VIA file: its entries have no 'filename'.")
+    return entries
+
+
+def _image(entry: Record, folder: Path) -> tuple[Path | bytes, str]:
+    """The image's file, or its content where the entry holds that alone, and its name.
+
+    Raises:
+        ValueError: there is no name, or the content is damaged.
+    """
+    path, name = locate_image(folder, str(entry["filename"]))
+    kind, _, data = str(entry.get("base64_img_data") or "").partition(";base64,")
+    if kind.startswith("data:image/") and not is_file(path):
+        return base64.b64decode(data), name
+    return path, name
 
 
 def _regions(entry: Record) -> list[Any]:
@@ -75,16 +103,16 @@ def _regions(entry: Record) -> list[Any]:
 def _class_attribute(file: Path, entries: Record, options: ReaderOptions) -> str | None:
     """The one attribute that the regions have; None where they have none."""
     used: Counter[str] = Counter()
-    for entry in entries.values():
-        for region in _regions(entry):
-            attributes = region.get("region_attributes") if isinstance(region, dict) else None
-            used.update(list(attributes) if isinstance(attributes, dict) else [])
+    regions = [region for entry in entries.values() for region in _regions(entry)]
+    for region in regions:
+        attributes = region.get("region_attributes") if isinstance(region, dict) else None
+        used.update(list(attributes) if isinstance(attributes, dict) else [])
     if len(used) > 1:
         raise UserError(
             f"The regions of {file} have the attributes {sorted(used)}: name the one that holds "
             "the class by --class-attribute."
         )
-    if not used and options.default_label is None:
+    if regions and not used and options.default_label is None:
         raise UserError(
             f"The regions of {file} have no attributes, so no class: name it by --default-label."
         )

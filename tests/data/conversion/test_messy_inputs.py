@@ -53,6 +53,15 @@ FILES: dict[str, Any] = {
             ],
         }
     },
+    "via 3": {
+        "attribute": {"1": {"aname": "class", "type": 4, "options": {"0": "cat"}}},
+        "file": {"1": {"fname": "a.png", "type": 2, "loc": 1, "src": ""}},
+        "view": {"1": {"fid_list": ["1"]}},
+        "metadata": {
+            "1_a": {"vid": "1", "z": [], "xy": [7, 1, 1, 5, 1, 5, 5], "av": {"1": "0"}},
+            "1_b": {"vid": "1", "z": [], "xy": [9, 1, 3, 3, 1, 5, 3], "av": {"1": "0"}},
+        },
+    },
     "labelme": {
         "imagePath": "a.png",
         "imageHeight": 8,
@@ -175,7 +184,7 @@ def _read(tool: str, folder: Path, content: Any) -> int:
     file.write_text(json.dumps(content))
     log = ConversionLog()
     try:
-        images = list(READERS[tool](file, ReaderOptions(images=folder), log))
+        images = list(READERS[tool.split()[0]](file, ReaderOptions(images=folder), log))
     except UserError:
         return 0
     return sum(len(image.objects) for image in images)
