@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     """Trains, or evaluates with ``--eval-only``, in this process; returns the metrics."""
     from detectron2.checkpoint import DetectionCheckpointer
     from seg_projects.engine import SegTrainer, load_weights, prepare
-    from seg_projects.engine.trainer import augments_detections
+    from seg_projects.engine.model_checks import augments_detections
 
     cfg = read_config(args)
     prepare(cfg, args)

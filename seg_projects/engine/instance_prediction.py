@@ -11,9 +11,10 @@ from detectron2.config import CfgNode
 from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.structures import Instances
 from seg_projects.data.categories import OutputCategories
+from seg_projects.engine.image_model import ImageModel
+from seg_projects.engine.input_images import InputImage
 from seg_projects.engine.model_categories import check_num_classes, model_categories
 from seg_projects.engine.prediction_files import write_png
-from seg_projects.engine.weights import build_predictor
 from seg_projects.files import write_json
 from seg_projects.visualization.overlay import (
     categories_from_coco,
@@ -37,11 +38,11 @@ class InstancePredictor:
         """
         self.categories = model_categories(cfg)
         check_num_classes(cfg, {"ROI_HEADS": len(self.categories.records)})
-        self._predictor = build_predictor(cfg)
+        self._model = ImageModel(cfg)
 
     def __call__(self, image_rgb: np.ndarray) -> Instances:
-        """The detections, on the CPU, in an (H, W, 3) uint8 RGB image of any size."""
-        return self._predictor(np.ascontiguousarray(image_rgb[:, :, ::-1]))["instances"].to("cpu")
+        """The detections, on the CPU, in an (H, W, 3) RGB image, uint8 or float32 in [0, 255]."""
+        return self._model(image_rgb)["instances"].to("cpu")
 
 
 def painted_instances(instances: Instances, categories: OutputCategories) -> Panoptic:
@@ -78,16 +79,16 @@ class InstanceFiles:
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
-    def add(self, name: str, path: Path, image: np.ndarray, prediction: Instances) -> str:
+    def add(self, source: InputImage, image: np.ndarray, prediction: Instances) -> str:
         """Writes the files of one image; returns what was found, in words."""
         overlay = instance_overlay(
             image, *painted_instances(prediction, self.categories), self._colours
         )
-        write_png(self.output_dir / "overlays" / f"{name}.png", overlay)
+        write_png(self.output_dir / "overlays" / f"{source.name}.png", overlay)
         number = len(self._images) + 1
         height, width = prediction.image_size
         self._images.append(
-            {"id": number, "file_name": path.name, "height": height, "width": width}
+            {"id": number, "file_name": source.file_name, "height": height, "width": width}
         )
         for row in instances_to_coco_json(prediction, number):
             annotation = {

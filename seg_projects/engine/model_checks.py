@@ -43,6 +43,11 @@ def has_region_heads(cfg: CfgNode) -> bool:
     return any(part in cfg.MODEL.META_ARCHITECTURE for part in ("RCNN", "PanopticFPN"))
 
 
+def augments_detections(cfg: CfgNode) -> bool:
+    """Whether ``TEST.AUG`` is for a detector, which Detectron2 wraps for it."""
+    return cfg.TEST.AUG.ENABLED and has_region_heads(cfg)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A question that names the known word nearest to ``name``; "" where none is near."""
     near = difflib.get_close_matches(name, list(known), n=1)

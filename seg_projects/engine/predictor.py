@@ -13,8 +13,8 @@ from detectron2.data import MetadataCatalog
 from seg_projects.data.categories import OutputCategories
 from seg_projects.data.datasets.panoptic import IGNORE_LABEL
 from seg_projects.deeplab_config import needs_joint_classes
+from seg_projects.engine.image_model import ImageModel
 from seg_projects.engine.model_categories import check_num_classes, model_categories
-from seg_projects.engine.weights import build_predictor
 from seg_projects.errors import UserError
 
 
@@ -37,11 +37,11 @@ class PanopticPredictor:
             )
         self.categories = find_categories(cfg)
         _describe_training_set(cfg, self.categories)
-        self._predictor = build_predictor(cfg)
+        self._model = ImageModel(cfg)
 
     def __call__(self, image_rgb: np.ndarray) -> PanopticPrediction:
-        """Segments an (H, W, 3) uint8 RGB image of any size."""
-        outputs = self._predictor(np.ascontiguousarray(image_rgb[:, :, ::-1]))
+        """Segments an (H, W, 3) RGB image of any size, uint8 or float32 in [0, 255]."""
+        outputs = self._model(image_rgb)
         panoptic, segments = self.categories.described(*outputs["panoptic_seg"])
         ids = panoptic.cpu().numpy()
         areas = np.bincount(ids.ravel(), minlength=len(segments) + 1)

@@ -14,12 +14,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from seg_projects.data import declare_all
 from seg_projects.data.categories import OutputCategories, output_categories
+from seg_projects.engine.input_images import in_eight_bits, read_image_rgb
 from seg_projects.engine.instance_prediction import (
     PAINTED_SCORE,
     InstancePredictor,
     painted_instances,
 )
-from seg_projects.engine.prediction_files import read_image_rgb
 from seg_projects.engine.predictor import PanopticPredictor
 from seg_projects.engine.semantic_prediction import SemanticPredictor
 from seg_projects.errors import UserError
@@ -104,7 +104,7 @@ def _panoptic_sampler(
         occurring = quality[~np.isnan(quality)]
         return panoptic_sample(
             Path(record["file_name"]).stem,
-            image,
+            in_eight_bits(image),
             ground_truth=Panoptic(annotation.ids, annotation.segments),
             prediction=Panoptic(ids, segments),
             categories=categories,
@@ -126,7 +126,7 @@ def _semantic_sampler(
         scores = mean_scores(class_counts(confusion_matrix(labels, predicted, len(categories))))
         return semantic_sample(
             Path(record["file_name"]).stem,
-            image,
+            in_eight_bits(image),
             ground_truth=labels,
             prediction=predicted,
             categories=categories,
@@ -151,7 +151,7 @@ def _instance_sampler(
         found = predict(image)
         return panoptic_sample(
             Path(record["file_name"]).stem,
-            image,
+            in_eight_bits(image),
             ground_truth=Panoptic(*flatten_masks(_stack(masks, image), category_ids)),
             prediction=painted_instances(found, predict.categories),
             categories=categories,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from detectron2.config import CfgNode
 from seg_projects.data.categories import OutputCategories
+from seg_projects.engine.image_model import ImageModel
+from seg_projects.engine.input_images import InputImage
 from seg_projects.engine.model_categories import check_num_classes, model_categories
 from seg_projects.engine.prediction_files import write_png
-from seg_projects.engine.weights import build_predictor
 from seg_projects.files import write_atomically
 from seg_projects.modeling import SegSemanticSegmentor
 from seg_projects.postprocessing import argmax_labels
@@ -30,24 +30,19 @@ class SemanticPredictor:
         """
         self.categories = model_categories(cfg)
         check_num_classes(cfg, {"SEM_SEG_HEAD": len(self.categories.records)})
-        self._predictor = build_predictor(cfg)
+        self._model = ImageModel(cfg)
 
     def __call__(self, image_rgb: np.ndarray) -> np.ndarray:
-        """The class (H, W) of each pixel of an (H, W, 3) uint8 RGB image of any size."""
-        labels = self._labels(np.ascontiguousarray(image_rgb[:, :, ::-1])).cpu().numpy()
+        """The class (H, W) of each pixel of an (H, W, 3) RGB image, uint8 or float32."""
+        labels = self._labels(image_rgb).cpu().numpy()
         return labels.astype(np.uint8 if len(self.categories.records) <= 256 else np.uint16)
 
-    def _labels(self, image_bgr: np.ndarray) -> Tensor:
-        predictor = self._predictor
-        if not isinstance(predictor.model, SegSemanticSegmentor):
-            return argmax_labels(predictor(image_bgr)["sem_seg"])
-        # What the predictor does with an image, but for the scores at its size.
-        height, width = image_bgr.shape[:2]
-        image = image_bgr[:, :, ::-1] if predictor.input_format == "RGB" else image_bgr
-        resized = predictor.aug.get_transform(image).apply_image(image)
-        tensor = torch.as_tensor(resized.astype("float32").transpose(2, 0, 1))
-        inputs = {"image": tensor, "height": height, "width": width}
-        return predictor.model.predict_labels(inputs)
+    def _labels(self, image_rgb: np.ndarray) -> Tensor:
+        model = self._model.model
+        if not isinstance(model, SegSemanticSegmentor):
+            return argmax_labels(self._model(image_rgb)["sem_seg"])
+        # The same without the scores at the size of the image.
+        return model.predict_labels(self._model.inputs(image_rgb))
 
 
 class SemanticFiles:
@@ -61,11 +56,11 @@ class SemanticFiles:
         self.categories = categories
         self._colours = categories_from_coco(categories.records)
 
-    def add(self, name: str, path: Path, image: np.ndarray, prediction: np.ndarray) -> str:
+    def add(self, source: InputImage, image: np.ndarray, prediction: np.ndarray) -> str:
         """Writes the files of one image; returns what was found, in words."""
         overlay = semantic_overlay(image, prediction, self._colours)
-        write_png(self.output_dir / "overlays" / f"{name}.png", overlay)
-        write_png(self.output_dir / "labels" / f"{name}.png", prediction)
+        write_png(self.output_dir / "overlays" / f"{source.name}.png", overlay)
+        write_png(self.output_dir / "labels" / f"{source.name}.png", prediction)
         return f"{len(np.unique(prediction))} classes"
 
     def finish(self) -> str:

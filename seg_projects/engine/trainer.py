@@ -30,13 +30,13 @@ from seg_projects.engine.failures import RememberedBatches, explaining_failures
 from seg_projects.engine.interruption import Interruption, StopBeforeEvaluation, Stopped
 from seg_projects.engine.mixed_precision import BFloat16Trainer, trains_in_bfloat16
 from seg_projects.engine.model_checks import (
+    augments_detections,
     check_features,
     check_inference,
     check_losses,
     check_names,
     check_processes,
     check_sizes,
-    has_region_heads,
     warn_of_random_parts,
 )
 from seg_projects.engine.poly_lr import WarmupPolyLR
@@ -260,11 +260,6 @@ class SegTrainer(DefaultTrainer):
         if comm.is_main_process() and renamed:
             write_json(Path(cfg.OUTPUT_DIR) / "evaluation_tta.json", renamed)
         return renamed
-
-
-def augments_detections(cfg: CfgNode) -> bool:
-    """Whether ``TEST.AUG`` is for a detector, which Detectron2 wraps for it."""
-    return cfg.TEST.AUG.ENABLED and has_region_heads(cfg)
 
 
 def _evaluator(cfg: CfgNode, dataset_name: str, folder: str) -> DatasetEvaluator:

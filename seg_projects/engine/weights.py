@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
-from detectron2.engine import DefaultPredictor
 from seg_projects.engine.weight_names import rename_for
 from seg_projects.errors import UserError
 
@@ -46,16 +45,6 @@ def load_weights(cfg: CfgNode, model: nn.Module, *, replace_classifier: bool = F
     """
     counts = [cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES]
     WeightsLoader(model, counts if replace_classifier else ()).load(cfg.MODEL.WEIGHTS)
-
-
-def build_predictor(cfg: CfgNode) -> DefaultPredictor:
-    """Detectron2's predictor with the weights that :func:`load_weights` loads."""
-    without_weights = cfg.clone()
-    without_weights.defrost()
-    without_weights.MODEL.WEIGHTS = ""
-    predictor = DefaultPredictor(without_weights)
-    load_weights(cfg, predictor.model)
-    return predictor
 
 
 class WeightsLoader(DetectionCheckpointer):

@@ -12,12 +12,8 @@ from PIL import Image
 
 from seg_projects.data.categories import OutputCategories
 from seg_projects.data.panoptic_ids import read_panoptic_ids
-from seg_projects.engine.prediction_files import (
-    PanopticFiles,
-    find_images,
-    read_image_rgb,
-    write_predictions,
-)
+from seg_projects.engine.input_images import find_images, in_eight_bits, read_image_rgb
+from seg_projects.engine.prediction_files import PanopticFiles, write_predictions
 from seg_projects.engine.predictor import PanopticPrediction
 from seg_projects.errors import UserError
 
@@ -35,11 +31,12 @@ def _categories(thing_id: int = 3) -> OutputCategories:
     )
 
 
-def _write(images: Any, predict: Any, output: Path) -> int:
+def _write(images: Any, predict: Any, output: Path) -> list[Path]:
+    """Those that could not be read."""
     files = PanopticFiles(output, _categories())
-    count = write_predictions(images, predict, files)
+    unreadable = write_predictions(find_images(images), predict, files)
     files.finish()
-    return count
+    return unreadable
 
 
 def _left_cat(image: np.ndarray) -> PanopticPrediction:
@@ -57,31 +54,6 @@ def _two_colours(path: Path, mode: str = "RGB") -> Path:
     image.paste(RED, (0, 0, 4, 4))
     image.convert(mode).save(path)
     return path
-
-
-def test_images_of_folders_and_files_come_in_order(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    for name in ("b.PNG", "a.jpg", "notes.txt", "c.jpeg"):
-        (folder / name).touch()
-    single = tmp_path / "z.data"
-    single.touch()
-    assert find_images([single, folder]) == [
-        single,
-        folder / "a.jpg",
-        folder / "b.PNG",
-        folder / "c.jpeg",
-    ]
-
-
-def test_missing_input_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"The input .*absent\.png does not exist"):
-        find_images([tmp_path / "absent.png"])
-
-
-def test_folder_without_images_says_what_counts(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"No image \(\.bmp, \.jpeg"):
-        find_images([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +75,7 @@ def test_grey_images_become_rgb(tmp_path: Path, mode: str, white: int) -> None:
 def test_sixteen_bits_become_eight(tmp_path: Path) -> None:
     levels = np.array([[0, 256, 65535]], dtype=np.uint16)
     Image.fromarray(levels).save(tmp_path / "deep.png")
-    assert read_image_rgb(tmp_path / "deep.png")[:, :, 0].tolist() == [[0, 1, 255]]
+    assert in_eight_bits(read_image_rgb(tmp_path / "deep.png"))[:, :, 0].tolist() == [[0, 1, 255]]
 
 
 def test_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
@@ -137,7 +109,7 @@ def test_image_too_large_to_be_one_is_named(
 
 def test_files_of_an_image_agree(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert _write([_two_colours(tmp_path / "a.png")], _left_cat, output) == 1
+    assert _write([_two_colours(tmp_path / "a.png")], _left_cat, output) == []
     content = json.loads((output / "panoptic.json").read_text())
     assert content["images"] == [{"id": 1, "file_name": "a.png", "height": 4, "width": 8}]
     assert content["categories"] == _categories().records
@@ -175,16 +147,20 @@ def test_image_in_which_nothing_is_found_is_all_void(tmp_path: Path) -> None:
     assert not np.asarray(Image.open(tmp_path / "labels" / "a.png")).any()
 
 
-def test_names_that_collide_get_names_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "b").mkdir()
-    paths = [_two_colours(tmp_path / name) for name in ("a.png", "a.bmp", "a-2.png", "b/a.png")]
+def test_folders_of_the_input_are_kept(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for day in ("day1", "day2/früh"):
+        (photos / day).mkdir(parents=True)
+        _two_colours(photos / day / "a.png")
     output = tmp_path / "out"
-    assert _write(paths, _left_cat, output) == 4
-    written = json.loads((output / "panoptic.json").read_text())
-    names = [annotation["file_name"] for annotation in written["annotations"]]
-    assert names == ["a.png", "a-2.png", "a-2-2.png", "a-3.png"]
-    assert sorted(path.name for path in (output / "labels").iterdir()) == sorted(names)
-    assert [image["id"] for image in written["images"]] == [1, 2, 3, 4]
+    assert _write([photos], _left_cat, output) == []
+    content = json.loads((output / "panoptic.json").read_text())
+    names = ["day1/a.png", "day2/früh/a.png"]
+    assert [image["file_name"] for image in content["images"]] == names
+    assert [annotation["file_name"] for annotation in content["annotations"]] == names
+    for folder in ("labels", "overlays", "panoptic"):
+        written = {path.relative_to(output / folder) for path in (output / folder).rglob("*.png")}
+        assert written == set(map(Path, names))
 
 
 def test_unreadable_image_is_skipped_with_a_warning(
@@ -193,8 +169,15 @@ def test_unreadable_image_is_skipped_with_a_warning(
     broken = tmp_path / "broken.png"
     broken.write_text("no image")
     images = [broken, _two_colours(tmp_path / "a.png")]
-    assert _write(images, _left_cat, tmp_path / "out") == 1
+    assert _write(images, _left_cat, tmp_path / "out") == [broken]
     (warning,) = our_warnings
     assert warning.startswith(f"Skipped: The image {broken} cannot be read")
     (image,) = json.loads((tmp_path / "out" / "panoptic.json").read_text())["images"]
     assert image["file_name"] == "a.png"
+
+
+def test_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    image = _two_colours(tmp_path / "a.png")
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UserError, match=r"prediction of .*a\.png cannot be written .*make room"):
+        _write([image], _left_cat, tmp_path / "taken")

@@ -86,3 +86,24 @@ def test_no_readable_image_is_status_1(tiny_run: Any, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_text("no image")
     arguments = ("--input", tmp_path, "--output", tmp_path / "out")
     assert _predict("--config-file", tiny_run.config, *arguments) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_others_go_on_where_one_image_is_unreadable(
+    tiny_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, broken = next((tiny_run.root / "shapes" / "val").iterdir()), tmp_path / "b.jpg"
+    (tmp_path / "below").mkdir()
+    for name in ("a.jpg", "a.jpeg", "below/a.jpg"):
+        shutil.copy(source, tmp_path / name)
+    broken.write_bytes(source.read_bytes()[:200])
+    arguments = ("--input", tmp_path, "--output", tmp_path / "out")
+    assert _predict("--config-file", tiny_run.config, *arguments) == 1
+    output = capsys.readouterr()
+    assert "3 images in" in output.out
+    assert output.err.endswith(f"error: 1 of 4 images could not be read: {broken}\n")
+    images = json.loads((tmp_path / "out" / "panoptic.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == ["a.jpeg", "a.jpg", "below/a.jpg"]
+    labels = tmp_path / "out" / "labels"
+    written = {path.relative_to(labels).as_posix() for path in labels.rglob("*.png")}
+    assert written == {"a.jpeg.png", "a.jpg.png", "below/a.png"}

@@ -133,6 +133,20 @@ def test_predictions_are_written(
     assert {"segmentation", "bbox", "score", "area"} <= content["annotations"][0].keys()
 
 
+def test_sizes_and_mirror_images_of_the_config_count(
+    run: tuple[str, Path, Path], tmp_path: Path
+) -> None:
+    kind, root, output = run
+    arguments = ["--config-file", str(output / "config.yaml"), "--input", str(root / "images")]
+    sizes = ["TEST.AUG.ENABLED", "True", "TEST.AUG.MIN_SIZES", "(96,)", "TEST.AUG.MAX_SIZE", "96"]
+    for name, overrides in (("plain", []), ("augmented", ["--opts", *sizes])):
+        folder = ["--output", str(tmp_path / name)]
+        assert tool_main("predict")([*arguments, *folder, *overrides]) == 0
+    file = "labels/0.png" if kind == "semantic" else "instances.json"
+    plain, augmented = (tmp_path / name / file for name in ("plain", "augmented"))
+    assert plain.read_bytes() != augmented.read_bytes()
+
+
 def test_report_shows_every_image(run: tuple[str, Path, Path]) -> None:
     kind, _, output = run
     assert tool_main("report")(["--config-file", str(output / "config.yaml")]) == 0
