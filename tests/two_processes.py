@@ -1,6 +1,7 @@
 """One of two processes that train tiny models together: python two_processes.py RANK FOLDER ...
 
-Prints a line per config: its name and whether both have the same parameters afterwards.
+Prints a line per config: its name and whether both have the same parameters afterwards, or the
+error of a user.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tiny_runs import REPOSITORY
 
 from detectron2.utils import comm
 from seg_projects.engine import SegTrainer, load_config, prepare
+from seg_projects.errors import UserError
 
 
 def train(config: str, root: Path, overrides: list[object]) -> bool:
@@ -53,9 +55,12 @@ def main(rank: int, root: Path, configs: list[str]) -> None:
     comm.create_local_process_group(2)
     for text in configs:
         config, *overrides = text.split("=")
-        same = train(config, root, list(overrides))
+        try:
+            told: object = train(config, root, list(overrides))
+        except UserError as error:
+            told = error
         if rank == 0:
-            sys.stdout.write(f"{config} {same}\n")
+            sys.stdout.write(f"{config} {told}\n")
     dist.destroy_process_group()
 
 

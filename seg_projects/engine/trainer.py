@@ -41,6 +41,7 @@ from seg_projects.engine.model_checks import (
 )
 from seg_projects.engine.poly_lr import WarmupPolyLR
 from seg_projects.engine.random_numbers import random_state
+from seg_projects.engine.unreached import check_gradients
 from seg_projects.engine.weights import load_weights
 from seg_projects.errors import UserError
 from seg_projects.evaluation import build_evaluator
@@ -119,7 +120,12 @@ class SegTrainer(DefaultTrainer):
             raise
 
     def run_step(self) -> None:
-        """One iteration."""
+        """One iteration.
+
+        Raises:
+            UserError: a loss was not finite, the memory did not suffice, or several processes train
+                parameters that no loss reaches.
+        """
         with explaining_failures(self.iter, self._batches):
             try:
                 super().run_step()
@@ -127,6 +133,8 @@ class SegTrainer(DefaultTrainer):
                 # The signal may have ended the processes that load data.
                 self._interruption.check()
                 raise
+        if self.iter == self.start_iter:
+            check_gradients(self.cfg, self.model)
         self._finished = self.iter
         first_save = self.start_iter + self.cfg.SOLVER.CHECKPOINT_PERIOD
         if self.iter == self.start_iter and first_save < self.max_iter:

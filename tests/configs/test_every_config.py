@@ -64,6 +64,7 @@ def test_config_builds_learns_and_predicts(leaf: str, tmp_path: Path) -> None:
     assert losses
     assert all(loss.isfinite() for loss in losses.values()), losses
     optimizer.step()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     after = [p for p in model.parameters() if p.requires_grad]
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 

@@ -1,4 +1,4 @@
-"""Each meta-architecture learns in two processes: no parameter is left without a gradient."""
+"""Each meta-architecture learns in two processes; parameters that no loss reaches are named."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ CONFIGS = [
     "voc/icnet",
     "membrane/unet=MODEL.UNET.NORM=naiveSyncBN=MODEL.SEM_SEG_HEAD.NORM=naiveSyncBN",
 ]
+# No map coarser than res3 is read.
+UNREACHED = "voc/fcn=MODEL.SEM_SEG_HEAD.IN_FEATURES=['res3']"
 
 
 def test_two_processes_end_with_the_same_parameters(tmp_path: Path) -> None:
@@ -24,7 +26,7 @@ def test_two_processes_end_with_the_same_parameters(tmp_path: Path) -> None:
     script = str(REPOSITORY / "tests" / "two_processes.py")
     started = [
         subprocess.Popen(
-            [sys.executable, script, str(rank), str(tmp_path), *CONFIGS],
+            [sys.executable, script, str(rank), str(tmp_path), *CONFIGS, UNREACHED],
             env={**environment, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -42,3 +44,9 @@ def test_two_processes_end_with_the_same_parameters(tmp_path: Path) -> None:
     assert [process.returncode for process in started] == [0, 0], outputs[0][-2000:]
     for text in CONFIGS:
         assert f"{text.partition('=')[0]} True" in outputs[0]
+    for part in (
+        "voc/fcn Parameters that no loss reaches (87): backbone.res4, backbone.res5. No head",
+        "feature maps res2, res4, res5: add them to a head's IN_FEATURES, or leave them out",
+        "(MODEL.RESNETS.OUT_FEATURES). Parameters",
+    ):
+        assert part in outputs[0]
