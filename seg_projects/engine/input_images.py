@@ -41,27 +41,27 @@ def find_images(paths: Sequence[str | Path], *, leave_out: Path | None = None) -
     Raises:
         UserError: a path does not exist, or there is no image at all.
     """
-    found: dict[str, str] = {}  # absolute path -> path relative to what was given
+    # By absolute path, the path as it was given, and relative to what was given.
+    found: dict[str, tuple[Path, str]] = {}
     for path in map(Path, paths):
         if path.is_dir():
             for file in sorted(_files_below(path, leave_out)):
-                found.setdefault(os.path.abspath(file), file.relative_to(path).as_posix())
+                below = file.relative_to(path).as_posix()
+                found.setdefault(os.path.abspath(file), (file, below))
         elif path.is_file():
-            found.setdefault(os.path.abspath(path), path.name)
+            found.setdefault(os.path.abspath(path), (path, path.name))
         else:
             raise UserError(f"The input {path} does not exist.")
     if not found:
         raise UserError(
             f"No image ({', '.join(sorted(IMAGE_SUFFIXES))}) in {', '.join(map(str, paths))}."
         )
-    if len(set(found.values())) < len(found):
+    files = [file for file, _ in found.values()]
+    file_names = [file_name for _, file_name in found.values()]
+    if len(set(file_names)) < len(file_names):
         shared = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
-        found = {path: Path(path).relative_to(shared).as_posix() for path in found}
-    names = _unique_names(list(found.values()))
-    return [
-        InputImage(Path(path), file_name, name)
-        for (path, file_name), name in zip(found.items(), names, strict=True)
-    ]
+        file_names = [Path(path).relative_to(shared).as_posix() for path in found]
+    return list(map(InputImage, files, file_names, _unique_names(file_names)))
 
 
 def check_output(output: Path, paths: Sequence[str | Path]) -> None:

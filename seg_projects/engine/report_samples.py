@@ -130,7 +130,7 @@ def _semantic_sampler(
             ground_truth=labels,
             prediction=predicted,
             categories=categories,
-            caption=f"mIoU {scores['mIoU']:.1f}, {scores['pACC']:.1f} % of the pixels",
+            caption=f"mIoU {scores['mIoU']:.1f}, {scores['pACC']:.1f} % of the pixels are right",
         )
 
     return sample
@@ -155,12 +155,20 @@ def _instance_sampler(
             ground_truth=Panoptic(*flatten_masks(_stack(masks, image), category_ids)),
             prediction=painted_instances(found, predict.categories),
             categories=categories,
-            caption=f"{len(rows)} objects, {int((found.scores >= PAINTED_SCORE).sum())} found "
-            f"with a score of at least {PAINTED_SCORE}",
+            caption=_counted(len(rows), int((found.scores >= PAINTED_SCORE).sum())),
             overlay=instance_overlay,
         )
 
     return sample
+
+
+def _counted(objects: int, predictions: int) -> str:
+    """What of an image is told beside its name."""
+    return (
+        f"{objects} {'object' if objects == 1 else 'objects'}, {predictions} "
+        f"{'prediction' if predictions == 1 else 'predictions'} with a score of {PAINTED_SCORE} or "
+        "more"
+    )
 
 
 def _stack(masks: list[np.ndarray], image: np.ndarray) -> np.ndarray:

@@ -94,7 +94,8 @@ def _tables(results: dict[str, dict[str, float]], categories: Sequence[str]) -> 
     instances = {task: results[task] for task in ("bbox", "segm") if task in results}
     if instances:
         names = ["AP", "AP50", "AP75", "APs", "APm", "APl"]
-        rows = [(task, *(values[n] for n in names)) for task, values in instances.items()]
+        kinds = {"bbox": "boxes", "segm": "masks"}
+        rows = [(kinds[task], *(values[n] for n in names)) for task, values in instances.items()]
         tables.append(Table(title="Instances", columns=("", *names), rows=rows))
     if semantic := results.get("sem_seg"):
         names = [n for n in ("mIoU", "mDice", "mBF1", "mACC", "pACC") if n in semantic]

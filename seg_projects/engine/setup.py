@@ -82,7 +82,10 @@ def check_gpus(wanted: int) -> None:
     """
     present = torch.cuda.device_count()
     if wanted > max(1, present):
-        raise UserError(f"--num-gpus is {wanted}, but this machine has {present} CUDA devices.")
+        remedy = f"take {present} at most" if present else "leave it out to train on the CPU"
+        raise UserError(
+            f"--num-gpus is {wanted}, but this machine has {present} CUDA devices: {remedy}."
+        )
 
 
 def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNode:

@@ -94,9 +94,9 @@ def training_charts(records: Sequence[Record]) -> list[Chart]:
 
 
 def _short(key: str) -> str:
-    """``AP (segm)`` for ``segm/AP``; other names without their task."""
-    task, _, name = key.rpartition("/")
-    return f"{name} ({task})" if name == "AP" else name
+    """``mask AP`` for ``segm/AP``; other names without their task."""
+    tasks = {"segm/AP": "mask AP", "bbox/AP": "box AP"}
+    return tasks.get(key, key.rpartition("/")[-1])
 
 
 def _points(records: Sequence[Record], key: str) -> Points:

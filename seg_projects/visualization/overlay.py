@@ -94,7 +94,11 @@ def instance_overlay(
     alpha: float = 0.55,
     names: bool = True,
 ) -> Image:
-    """Like ``panoptic_overlay`` with the image as it is where no instance lies."""
+    """Like ``panoptic_overlay`` with the image as it is where no instance lies.
+
+    Where there is but one category, its name is not written over each of its objects.
+    """
+    names = names and len(categories) > 1
     layers = _layer_map(ids, [instance["id"] for instance in instances])
     known = [_category(categories, instance["category_id"]) for instance in instances]
     return _paint(image_rgb, layers, known, alpha=alpha, names=names, paint_void=_keep_image)

@@ -19,7 +19,9 @@ from seg_projects.visualization.samples import Sample
 
 Cell = str | float | None
 
-_EMBEDDED_WIDTH = 960
+# Of the embedded pictures, in pixels: sharp on fine screens, and less where there are many.
+_EMBEDDED_WIDTH, _SMALL_WIDTH = 960, 480
+_MANY_SAMPLES = 48
 _JPEG_QUALITY = 88
 
 
@@ -76,7 +78,11 @@ def report_html(report: Report) -> str:
     sections = [
         _section("results", "Results", "tables", _tables(report)),
         _section(
-            "training", "Training", "grid charts", map(chart_html, training_charts(report.records))
+            "training",
+            "Training",
+            "grid charts",
+            map(chart_html, training_charts(report.records)),
+            note="Over the iterations; each name with its last value.",
         ),
         _section("samples", "Samples", "samples", _samples(report.samples, report.categories)),
         _section("worst", "Worst images", "samples", _samples(report.worst, report.categories)),
@@ -93,13 +99,16 @@ def report_html(report: Report) -> str:
     )
 
 
-def _section(key: str, title: str, style: str, parts: Iterable[str]) -> tuple[str, str, str] | None:
-    """Anchor, title and HTML of a section; None if it has no parts."""
+def _section(
+    key: str, title: str, style: str, parts: Iterable[str], *, note: str = ""
+) -> tuple[str, str, str] | None:
+    """Anchor, title and HTML of a section, ``note`` below its title; None if it has no parts."""
     content = "\n".join(parts)
     if not content:
         return None
     body = (
         f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{title}</h2>'
+        f"{f'<p class=note>{note}</p>' if note else ''}"
         f'<div class="{style}">{content}</div></section>'
     )
     return key, title, body
@@ -119,6 +128,8 @@ def _highlights(values: Mapping[str, float | str]) -> str:
 def _text(cell: Cell) -> str:
     if cell is None:
         cell = float("nan")
+    if isinstance(cell, float) and 0.005 <= abs(cell) < 1:
+        return f"{cell:.2f}"  # like the larger figures of its column
     return escape(cell) if isinstance(cell, str) else format_number(cell)
 
 
@@ -168,7 +179,8 @@ def _panels(sample: Sample) -> list[tuple[str, Image]]:
 def _samples(samples: Sequence[Sample], categories: Sequence[Category]) -> list[str]:
     if not samples:
         return []
-    return [_legend(categories), *map(_sample, samples)]
+    width = _EMBEDDED_WIDTH if len(samples) <= _MANY_SAMPLES else _SMALL_WIDTH
+    return [_legend(categories), *(_sample(sample, width) for sample in samples)]
 
 
 def _legend(categories: Sequence[Category]) -> str:
@@ -181,10 +193,10 @@ def _legend(categories: Sequence[Category]) -> str:
     return f'<ul class="legend" aria-label="Colours of the categories">{entries}</ul>'
 
 
-def _sample(sample: Sample) -> str:
+def _sample(sample: Sample, width: int) -> str:
     name = escape(sample.name)
     figures = "".join(
-        f'<figure><img src="{_data_url(image)}" width="{image.shape[1]}" '
+        f'<figure><img src="{_data_url(image, width)}" width="{image.shape[1]}" '
         f'height="{image.shape[0]}" loading="lazy" alt="{label} of {name}">'
         f"<figcaption>{label}</figcaption></figure>"
         for label, image in _panels(sample)
@@ -196,12 +208,12 @@ def _sample(sample: Sample) -> str:
     )
 
 
-def _data_url(image_rgb: Image) -> str:
-    """The image as a JPEG inside a URL, shrunk to the width that a page shows at most."""
+def _data_url(image_rgb: Image, width: int) -> str:
+    """The image as a JPEG inside a URL, shrunk to ``width`` pixels at most."""
     from PIL import Image as PillowImage
 
     picture = PillowImage.fromarray(image_rgb)
-    picture.thumbnail((_EMBEDDED_WIDTH, 4 * _EMBEDDED_WIDTH))
+    picture.thumbnail((width, 4 * width))
     buffer = io.BytesIO()
     # No chroma subsampling: it blurs the thin boundaries of the overlays.
     picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)

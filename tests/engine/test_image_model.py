@@ -100,7 +100,7 @@ def test_detectors_find_what_an_evaluation_finds(
     cfg = load_config(write_config(tmp_path / "config.yaml", content))
     declare_all(cfg)
     predict, recorder = ImageModel(cfg), _Recorder()
-    whole = GeneralizedRCNNWithTTA(cfg, predict.model) if enabled else predict.model
+    whole = GeneralizedRCNNWithTTA(cfg, predict.model).eval() if enabled else predict.model
     SegTrainer.test(cfg, whole, [recorder])
     records = DatasetCatalog.get("tiny_val")
     assert len(recorder.instances) == len(records) == 2

@@ -61,6 +61,8 @@ def test_folders_of_one_content_are_told_apart_by_their_names(tmp_path: Path) ->
 def test_paths_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(_touch(tmp_path, "here/a.png", "there/a.png") / "here")
     assert _names([Path()]) == ["a"]
+    # As a message names it.
+    assert [str(image.path) for image in find_images(["../there"])] == ["../there/a.png"]
     assert _names([Path(), Path("../there")]) == ["here/a", "there/a"]
     assert _names([Path("..")]) == ["here/a", "there/a"]
 

@@ -153,7 +153,7 @@ def test_report_shows_every_image(run: tuple[str, Path, Path]) -> None:
     page = (output / "report.html").read_text()
     assert len(list((output / "report").glob("*.png"))) == 2
     assert ("mIoU" in page) == (kind == "semantic")
-    assert ("1 objects, " in page) == (kind == "instances")
+    assert ("1 object, " in page) == (kind == "instances")
 
 
 def test_the_architecture_names_the_kind() -> None:

@@ -50,7 +50,7 @@ def test_charts_are_those_that_have_values() -> None:
     charts = {chart.title: chart.series for chart in training_charts(records)}
     assert charts == {
         "Panoptic quality": {"PQ": [(19, 40.0)]},
-        "Average precision": {"AP (segm)": [(19, 7.0)]},
+        "Average precision": {"mask AP": [(19, 7.0)]},
         "Total loss": {"total_loss": [(9, 3.0), (19, 2.0)]},
         "Losses": {"loss_cls": [(9, 2.0)], "loss_mask": [(9, 1.0)]},
     }

@@ -207,3 +207,13 @@ def test_no_masks_are_the_image_itself() -> None:
     image = np.full((2, 3, 3), 90, np.uint8)
     ids, instances = flatten_masks(np.zeros((0, 2, 3), bool), [])
     np.testing.assert_array_equal(instance_overlay(image, ids, instances, {}), image)
+
+
+def test_the_name_of_the_only_category_is_not_written_over_its_objects() -> None:
+    image, ids = grey(200, 300), np.zeros((200, 300), np.int32)
+    ids[20:180, 20:280] = 1
+    instances = [{"id": 1, "category_id": 3}]
+    box = {3: CATEGORIES[3]}
+    plain = instance_overlay(image, ids, instances, box, names=False)
+    np.testing.assert_array_equal(instance_overlay(image, ids, instances, box), plain)
+    assert (instance_overlay(image, ids, instances, CATEGORIES) != plain).any()

@@ -207,3 +207,28 @@ def test_large_images_keep_their_size() -> None:
     assert sample.image is image
     assert sample.ground_truth is not None
     assert np.array_equal(sample.ground_truth, sample.prediction)
+
+
+def test_figures_below_one_have_the_digits_of_the_others() -> None:
+    table = Table(title="T", columns=("a", "b", "c", "d"), rows=[(0.6409, 63.0, 0.0, 0.001)])
+    text = Page(report_html(Report(title="R", tables=[table]))).text
+    assert text[-4:] == ["0.64", "63.00", "0", "0.0010"]
+
+
+def test_curves_say_what_they_run_over() -> None:
+    records = [{"iteration": 0, "total_loss": 2.0}, {"iteration": 9, "total_loss": 1.0}]
+    assert "Over the iterations; each name with its last value." in report_html(
+        Report(title="R", records=records)
+    )
+
+
+def test_pictures_are_smaller_where_there_are_many() -> None:
+    wide = np.full((4, 1200, 3), 90, np.uint8)
+    sample = Sample(name="a", image=wide, prediction=wide)
+
+    def width(samples: int) -> int:
+        source = Page(report_html(Report(title="R", samples=[sample] * samples))).images[0]["src"]
+        assert source is not None
+        return Image.open(io.BytesIO(base64.b64decode(source.split(",")[1]))).width
+
+    assert (width(48), width(49)) == (960, 480)
