@@ -43,6 +43,16 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     #   SPACING         optional [row, column], the height and width of a pixel in millimetres, the
     #                   unit of surface distances (pixels, or TEST.SEMANTIC_METRICS's, without it)
     cfg.DATASETS.SEMANTIC = []
+    # Data sets of a binary mask per class and image, declared likewise: a pixel may have several
+    # classes or none, so MODEL.SEM_SEG_HEAD.LOSSES are sigmoid's. Each entry is a dict with
+    #   NAME            the name for DATASETS.TRAIN / DATASETS.TEST
+    #   IMAGES          folder of the images
+    #   MASKS           folder of CLASS/NAME.png or NAME/CLASS.png, NAME being the image's, less the
+    #                   suffix: 0, or 1 (255, 65535) where the class is; nowhere without a file
+    #   CLASSES         list of the names of classes 0 to K - 1, as the folders or files are called
+    #   IGNORE_LABEL    optional value in the masks of pixels that do not count for that class
+    #   STEMS           as above
+    cfg.DATASETS.CLASS_MASKS = []
     # Data sets of object masks of one class, declared likewise; they need INPUT.MASK_FORMAT
     # "bitmask". Each entry is a dict with
     #   NAME            the name for DATASETS.TRAIN / DATASETS.TEST

@@ -48,7 +48,7 @@ def test_there_are_leaves() -> None:
 
 
 def _entries(cfg: CfgNode) -> list[dict[str, Any]]:
-    kinds = ("PANOPTIC", "INSTANCES", "SEMANTIC", "INSTANCE_MASKS")
+    kinds = ("PANOPTIC", "INSTANCES", "SEMANTIC", "CLASS_MASKS", "INSTANCE_MASKS")
     return [dict(entry) for kind in kinds for entry in cfg.DATASETS[kind]]
 
 

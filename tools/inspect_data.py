@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""The data doctor: checks a COCO instances or panoptic file, or label maps, and their images.
+"""The data doctor: checks a COCO instances or panoptic file, label or class masks, and images.
 
 python tools/inspect_data.py my_data/train.json --against my_data/val.json
 python tools/inspect_data.py my_data/images --labels my_data/labels --num-classes 3
+python tools/inspect_data.py my_data/images --class-masks my_data/masks --classes road,marking
 python tools/inspect_data.py my_data/nuclei --tool mask-folders
 """
 
@@ -30,7 +31,10 @@ def build_parser() -> argparse.ArgumentParser:
     add("json", type=Path, help="the annotation file; with --labels, the folder of the images")
     add("--tool", metavar="TOOL", help="it is what tools/convert.py calls so: mask-folders, ...")
     add("--labels", type=Path, metavar="DIR", help="label maps, of the images' names")
-    add("--ignore-label", type=int, default=255, help="of label maps: value that does not count")
+    add("--class-masks", type=Path, metavar="DIR", help="of CLASS/NAME.png or NAME/CLASS.png")
+    add("--classes", metavar="NAMES", help="of the class masks, with commas between")
+    help_text = "value that does not count; of label maps 255, of class masks none"
+    add("--ignore-label", type=int, help=help_text)
     add("--images", type=Path, metavar="DIR", help="default: the folder of the JSON's name")
     add("--masks", type=Path, metavar="DIR", help="default: the same with _masks")
     add("--num-classes", type=int, metavar="N", help="classes of the config; of things")
@@ -62,7 +66,8 @@ def inspect(args: argparse.Namespace) -> int:
     """What the arguments ask for; returns the exit status."""
     from seg_projects.data import doctor
 
-    inspected = _inspect_label_maps(args) if args.labels is not None else _inspect_objects(args)
+    of_pixels = args.labels is not None or args.class_masks is not None
+    inspected = _inspect_pixels(args) if of_pixels else _inspect_objects(args)
     statistics = doctor.data_statistics(inspected.content, inspected.colors)
     print("\n".join([statistics.summary(), *statistics.lines()]))
     findings = inspected.findings
@@ -133,27 +138,20 @@ def _inspect_objects(args: argparse.Namespace) -> Inspected:
     return Inspected(content, images, masks, findings, facts.colors)
 
 
-def _inspect_label_maps(args: argparse.Namespace) -> Inspected:
+def _inspect_pixels(args: argparse.Namespace) -> Inspected:
     from seg_projects.data import doctor
-    from seg_projects.data.label_maps import class_table
     from seg_projects.errors import UserError
 
-    if args.num_classes is None:
-        raise UserError("Label maps need --num-classes: their values are 0 to N - 1.")
     if args.fix is not None or args.against is not None:
         raise UserError("--fix and --against are for annotation files; use --against-images.")
-    for path in filter(None, (args.json, args.labels, args.against_images)):
+    for path in filter(None, (args.json, args.labels, args.class_masks, args.against_images)):
         if not path.is_dir():
             raise UserError(f"{path} is no folder.")
-    table = class_table(args.num_classes, value_map=None, ignore_label=args.ignore_label)
-    records, before = doctor.match_label_maps(args.json, args.labels)
-    if not records and not before:
-        raise UserError(f"{args.json} holds no images.")
     facts = doctor.ImageFacts()
     areas: list[dict[str, Any]] = []
-    findings = before + doctor.inspect_label_maps(
-        records,
-        table,
+    inspect = _inspect_label_maps if args.labels is not None else _inspect_class_masks
+    records, names, table, findings = inspect(
+        args,
         other=args.against_images,
         workers=args.workers,
         mirror=args.mirrored,
@@ -163,9 +161,53 @@ def _inspect_label_maps(args: argparse.Namespace) -> Inspected:
     content = {
         "images": doctor.image_records(records),
         "annotations": areas,
-        "categories": [{"id": i, "name": f"class {i}"} for i in range(args.num_classes)],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(names)],
     }
-    return Inspected(content, args.json, args.labels, findings, facts.colors, table)
+    masks = args.labels or args.class_masks
+    return Inspected(content, args.json, masks, findings, facts.colors, table)
+
+
+class InspectedPixels(NamedTuple):
+    """Records with their findings."""
+
+    records: list[dict[str, Any]]
+    names: list[str]
+    table: np.ndarray
+    findings: list[Any]
+
+
+def _inspect_label_maps(args: argparse.Namespace, **options: Any) -> InspectedPixels:
+    from seg_projects.data import doctor
+    from seg_projects.data.label_maps import IGNORED, class_table
+    from seg_projects.errors import UserError
+
+    if args.num_classes is None:
+        raise UserError("Label maps need --num-classes: their values are 0 to N - 1.")
+    ignored = IGNORED if args.ignore_label is None else args.ignore_label
+    table = class_table(args.num_classes, value_map=None, ignore_label=ignored)
+    records, before = doctor.match_label_maps(args.json, args.labels)
+    if not records and not before:
+        raise UserError(f"{args.json} holds no images.")
+    findings = before + doctor.inspect_label_maps(records, table, **options)
+    names = [f"class {i}" for i in range(args.num_classes)]
+    return InspectedPixels(records, names, table, findings)
+
+
+def _inspect_class_masks(args: argparse.Namespace, **options: Any) -> InspectedPixels:
+    from seg_projects.data import doctor
+    from seg_projects.data.class_masks import check_class_names, mask_table
+    from seg_projects.errors import UserError
+
+    if not args.classes:
+        raise UserError("--class-masks needs --classes: their names, with commas between.")
+    names = [name.strip() for name in args.classes.split(",")]
+    check_class_names(names)
+    table = mask_table(args.ignore_label)
+    records, before = doctor.match_class_masks(args.json, args.class_masks, names)
+    if not records and not before:
+        raise UserError(f"{args.json} holds no images.")
+    findings = before + doctor.inspect_class_masks(records, table, names, **options)
+    return InspectedPixels(records, names, table, findings)
 
 
 def _read_tool(args: argparse.Namespace) -> Converted:

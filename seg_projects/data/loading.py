@@ -15,6 +15,7 @@ from detectron2.data import (
 )
 from detectron2.utils import comm
 from seg_projects.data.augmentation import has_copy_paste
+from seg_projects.data.class_mask_mapper import ClassMaskMapper
 from seg_projects.data.instance_mapper import InstanceMapper
 from seg_projects.data.panoptic_deeplab_mapper import PanopticDeepLabMapper
 from seg_projects.data.panoptic_mapper import PanopticMapper
@@ -22,7 +23,6 @@ from seg_projects.data.resuming import ResumableLoader, ResumableSampler, by_ori
 from seg_projects.data.sampling import build_train_sampler
 from seg_projects.data.semantic_mapper import SemanticMapper
 from seg_projects.deeplab_config import needs_joint_classes
-from seg_projects.errors import UserError
 
 # Kinds of Detectron2's data sets whose records have annotations of instances.
 WITH_ANNOTATIONS = ("coco", "coco_panoptic_seg", "lvis", "cityscapes_instance")
@@ -31,7 +31,12 @@ WITH_ANNOTATIONS = ("coco", "coco_panoptic_seg", "lvis", "cityscapes_instance")
 def mapper_class(cfg: CfgNode, dataset_name: str) -> Callable[..., Any] | None:
     """Our mapper of the records of a data set; None where they are for Detectron2's."""
     kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
-    ours = {"panoptic": PanopticMapper, "label_maps": SemanticMapper, "instances": InstanceMapper}
+    ours: dict[str | None, Callable[..., Any]] = {
+        "panoptic": PanopticMapper,
+        "label_maps": SemanticMapper,
+        "class_masks": ClassMaskMapper,
+        "instances": InstanceMapper,
+    }
     if kind in ours:
         return ours[kind]
     # Detectron2's own data sets go through its own mapper, as long as that can do it.
@@ -55,11 +60,9 @@ def build_train_mapper(
     """
     if not has_copy_paste(cfg):
         return mapper(cfg, is_train=True)
-    if mapper is SemanticMapper:
-        raise UserError(
-            "copy_paste moves objects, and a data set of label maps has none: leave it out of "
-            "INPUT.AUGMENTATIONS."
-        )
+    for of_pixels in (SemanticMapper, ClassMaskMapper):
+        if mapper is of_pixels:
+            raise of_pixels.no_objects()
     return mapper(cfg, is_train=True, partners=records)
 
 

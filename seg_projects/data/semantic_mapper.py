@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
@@ -21,6 +22,8 @@ from seg_projects.errors import UserError
 
 class SemanticMapper:
     """Turns a record of a data set of label maps into a training or test input."""
+
+    labelled_by = "label maps"
 
     @configurable
     def __init__(
@@ -44,14 +47,19 @@ class SemanticMapper:
         self.is_train = is_train
         pipeline = split_steps(augmentations)
         if pipeline.copy_paste is not None:
-            raise UserError(
-                "copy_paste moves objects, and a data set of label maps has none: leave it out of "
-                "INPUT.AUGMENTATIONS."
-            )
-        self.augmentations = pipeline.each
+            raise self.no_objects()
+        self.augmentations, self.needs_labels = pipeline.each, pipeline.needs_labels
         self.image_format = image_format
         self.label_table = label_table
         self.ignore_value = ignore_value
+
+    @classmethod
+    def no_objects(cls) -> UserError:
+        """What is wrong with pasting objects."""
+        return UserError(
+            f"copy_paste moves objects, and a data set of {cls.labelled_by} has none: leave it out "
+            "of INPUT.AUGMENTATIONS."
+        )
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
@@ -69,18 +77,24 @@ class SemanticMapper:
         record = copy.copy(record)
         image = read_image(record["file_name"], self.image_format)
         utils.check_image_size(record, image)
-        labels = None
         if self.is_train:
-            labels = read_label_map(record["sem_seg_file_name"], self.label_table)
-            if labels.shape != image.shape[:2]:
-                raise UserError(
-                    f"{record['sem_seg_file_name']} has the size {labels.shape}, its image "
-                    f"{record['file_name']} {image.shape[:2]}, as (height, width)."
-                )
-        aug_input = T.AugInput(image, sem_seg=labels)
-        self.augmentations(aug_input)
-        record["image"] = as_tensor(aug_input.image)
-        if aug_input.sem_seg is not None:
-            moved = torch.from_numpy(aug_input.sem_seg.astype(np.int64))
-            record["sem_seg"] = moved.masked_fill(moved == IGNORED, self.ignore_value)
+            image, record["sem_seg"] = self._augmented(record, image)
+        else:
+            inputs = T.AugInput(image)
+            self.augmentations(inputs)
+            image = inputs.image
+        record["image"] = as_tensor(image)
         return record
+
+    def _augmented(self, record: dict[str, Any], image: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """The augmented (H, W, C) image, and the target that lies upon it."""
+        labels = read_label_map(record["sem_seg_file_name"], self.label_table)
+        if labels.shape != image.shape[:2]:
+            raise UserError(
+                f"{record['sem_seg_file_name']} has the size {labels.shape}, its image "
+                f"{record['file_name']} {image.shape[:2]}, as (height, width)."
+            )
+        inputs = T.AugInput(image, sem_seg=labels)
+        self.augmentations(inputs)
+        moved = torch.from_numpy(np.array(inputs.sem_seg, dtype=np.int64))
+        return inputs.image, moved.masked_fill(moved == IGNORED, self.ignore_value)

@@ -1,4 +1,4 @@
-"""The prediction that fits a model: panoptic, semantic or instances."""
+"""The prediction that fits a model: panoptic, semantic, masks of classes or instances."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from typing import Any, Literal
 import numpy as np
 
 from detectron2.config import CfgNode
+from seg_projects.data.datasets.class_masks import holds_class_masks
+from seg_projects.engine.class_mask_prediction import ClassMaskFiles, ClassMaskPredictor
 from seg_projects.engine.instance_prediction import InstanceFiles, InstancePredictor
 from seg_projects.engine.prediction_files import PanopticFiles, PredictionFiles
 from seg_projects.engine.predictor import PanopticPredictor
 from seg_projects.engine.semantic_prediction import SemanticFiles, SemanticPredictor
 
-Kind = Literal["panoptic", "semantic", "instances"]
+Kind = Literal["panoptic", "semantic", "class_masks", "instances"]
 
 
 def prediction_kind(cfg: CfgNode) -> Kind:
-    """What the model gives, by the name of its meta-architecture."""
+    """What the model gives, by its meta-architecture and what it was trained with."""
     name = cfg.MODEL.META_ARCHITECTURE
     if "Panoptic" in name:
         return "panoptic"
-    return "semantic" if "Semantic" in name else "instances"
+    if "Semantic" in name:
+        return "class_masks" if holds_class_masks(cfg) else "semantic"
+    return "instances"
 
 
 def build_prediction(
@@ -40,5 +44,8 @@ def build_prediction(
     if kind == "semantic":
         semantic = SemanticPredictor(cfg)
         return semantic, SemanticFiles(output_dir, semantic.categories)
+    if kind == "class_masks":
+        masks = ClassMaskPredictor(cfg)
+        return masks, ClassMaskFiles(output_dir, masks.categories)
     instances = InstancePredictor(cfg)
     return instances, InstanceFiles(output_dir, instances.categories)

@@ -14,6 +14,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from seg_projects.data import declare_all
 from seg_projects.data.categories import OutputCategories, output_categories
+from seg_projects.engine.class_mask_prediction import ClassMaskPredictor
 from seg_projects.engine.input_images import in_eight_bits, read_image_rgb
 from seg_projects.engine.instance_prediction import (
     PAINTED_SCORE,
@@ -23,6 +24,7 @@ from seg_projects.engine.instance_prediction import (
 from seg_projects.engine.predictor import PanopticPredictor
 from seg_projects.engine.semantic_prediction import SemanticPredictor
 from seg_projects.errors import UserError
+from seg_projects.evaluation.class_masks import ClassMaskTruth, plane_counts
 from seg_projects.evaluation.confusion import class_counts, confusion_matrix, mean_scores
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.instance_truth import InstanceTruth, instance_truth
@@ -37,12 +39,14 @@ from seg_projects.visualization import (
     panoptic_sample,
     semantic_sample,
 )
+from seg_projects.visualization.class_masks import combined_categories, painted_classes
 
-Truth = PanopticGroundTruth | LabelMapGroundTruth | InstanceTruth
+Truth = PanopticGroundTruth | LabelMapGroundTruth | ClassMaskTruth | InstanceTruth
 TRUTHS: dict[str, Callable[[str], Truth]] = {
     "panoptic": PanopticGroundTruth,
     "coco_panoptic_seg": PanopticGroundTruth,
     "label_maps": LabelMapGroundTruth,
+    "class_masks": ClassMaskTruth,
     "instances": instance_truth,
     "coco": instance_truth,
 }
@@ -88,6 +92,8 @@ def _sampler(cfg: CfgNode, truth: Truth) -> Callable[[dict[str, Any], np.ndarray
     categories = output_categories(truth.metadata)
     if isinstance(truth, LabelMapGroundTruth):
         return _semantic_sampler(SemanticPredictor(cfg), truth, categories)
+    if isinstance(truth, ClassMaskTruth):
+        return _class_mask_sampler(ClassMaskPredictor(cfg), truth, categories)
     return _instance_sampler(InstancePredictor(cfg), truth, categories)
 
 
@@ -131,6 +137,29 @@ def _semantic_sampler(
             prediction=predicted,
             categories=categories,
             caption=f"mIoU {scores['mIoU']:.1f}, {scores['pACC']:.1f} % of the pixels are right",
+        )
+
+    return sample
+
+
+def _class_mask_sampler(
+    predict: ClassMaskPredictor, truth: ClassMaskTruth, known: OutputCategories
+) -> Callable[[dict[str, Any], np.ndarray], Sample]:
+    categories = list(categories_from_coco(known.records).values())
+
+    def sample(record: dict[str, Any], image: np.ndarray) -> Sample:
+        planes, predicted = truth.planes(record["image_id"]), predict(image)
+        scores = mean_scores(plane_counts(planes, predicted))
+        painted = [painted_classes(planes), painted_classes(predicted)]
+        segments = [segment for one in painted for segment in one.segments]
+        return panoptic_sample(
+            Path(record["file_name"]).stem,
+            in_eight_bits(image),
+            ground_truth=Panoptic(*painted[0]),
+            prediction=Panoptic(*painted[1]),
+            categories=combined_categories(categories, segments),
+            caption=f"mIoU {scores['mIoU']:.1f}, mDice {scores['mDice']:.1f}",
+            overlay=instance_overlay,
         )
 
     return sample
@@ -187,8 +216,8 @@ def ground_truth(cfg: CfgNode) -> Truth:
     if kind not in TRUTHS or names[0] not in DatasetCatalog.list():
         raise UserError(
             f"DATASETS.TEST is {names}; the report shows the first one, which the config declares "
-            "under DATASETS.PANOPTIC, SEMANTIC, INSTANCES or INSTANCE_MASKS, or which is "
-            f"registered with an evaluator_type of {', '.join(TRUTHS)}."
+            "under DATASETS.PANOPTIC, SEMANTIC, CLASS_MASKS, INSTANCES or INSTANCE_MASKS, or which "
+            f"is registered with an evaluator_type of {', '.join(TRUTHS)}."
         )
     try:
         return TRUTHS[kind](names[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,10 @@ class SemanticFiles:
 
     def finish(self) -> str:
         """Writes what concerns all images; returns the names of files and folders."""
-        names = "".join(f"{record['name']}\n" for record in self.categories.records)
-        write_atomically(self.output_dir / "classes.txt", names.encode())
+        write_class_names(self.output_dir, [r["name"] for r in self.categories.records])
         return "overlays, labels, classes.txt"
+
+
+def write_class_names(folder: Path, names: Sequence[str]) -> None:
+    """Writes ``classes.txt``, a line each."""
+    write_atomically(folder / "classes.txt", "".join(f"{name}\n" for name in names).encode())

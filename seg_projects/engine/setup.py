@@ -30,7 +30,7 @@ from seg_projects.errors import UserError
 from seg_projects.evaluation.build import PANOPTIC_TYPES
 
 CATEGORIES_FILE = "categories.json"
-DESCRIBED_TYPES = (*PANOPTIC_TYPES, "label_maps", "instances")
+DESCRIBED_TYPES = (*PANOPTIC_TYPES, "label_maps", "class_masks", "instances")
 # What reading and merging a config raises, depending on how it is wrong.
 CONFIG_ERRORS = (
     KeyError,
@@ -229,9 +229,29 @@ def _check_datasets(cfg: CfgNode, *, eval_only: bool) -> None:
             near = difflib.get_close_matches(name, DatasetCatalog.list(), n=3, cutoff=0.3)
             raise UserError(
                 f"Data set {name!r} is not registered. Near names: {', '.join(near) or 'none'}. "
-                "Declare your own under DATASETS.PANOPTIC, SEMANTIC, INSTANCES or INSTANCE_MASKS."
+                "Declare your own under DATASETS.PANOPTIC, SEMANTIC, CLASS_MASKS, INSTANCES or "
+                "INSTANCE_MASKS."
             )
         _check_class_counts(cfg, name)
+        if MetadataCatalog.get(name).get("evaluator_type") == "class_masks":
+            _check_questions(cfg, name)
+
+
+def _check_questions(cfg: CfgNode, name: str) -> None:
+    """Checks that a pixel may have several of the model's classes, as it may in the data."""
+    if "Semantic" not in cfg.MODEL.META_ARCHITECTURE:
+        raise UserError(
+            f"Data set {name!r} has masks of classes, which MODEL.META_ARCHITECTURE "
+            f"{cfg.MODEL.META_ARCHITECTURE} does not take: SegSemanticSegmentor does."
+        )
+    losses = [entry[0] for entry in cfg.MODEL.SEM_SEG_HEAD.LOSSES if entry]
+    of_one = [n for n in losses if not str(n).startswith("sigmoid_") and n != "lovasz_hinge"]
+    if of_one:
+        raise UserError(
+            f"MODEL.SEM_SEG_HEAD.LOSSES has {of_one[0]}, which gives each pixel one class, and in "
+            f"data set {name!r} it may have several: take [[sigmoid_cross_entropy, 1.0]], "
+            "sigmoid_dice, sigmoid_focal, lovasz_hinge, ..."
+        )
 
 
 def _check_class_counts(cfg: CfgNode, name: str) -> None:

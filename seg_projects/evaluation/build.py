@@ -18,6 +18,7 @@ from seg_projects.evaluation.cityscapes_evaluators import (
     CityscapesInstanceEvaluator,
     CityscapesSemanticEvaluator,
 )
+from seg_projects.evaluation.class_masks import ClassMaskEvaluator, ClassMaskTruth
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.instance_truth import instance_truth
 from seg_projects.evaluation.instances import InstanceEvaluator
@@ -58,6 +59,13 @@ def build_evaluator(
         )
     if kind == "label_maps":
         return SemanticEvaluator(LabelMapGroundTruth(dataset_name), metrics, output_dir)
+    if kind == "class_masks":
+        if semantic_metrics:
+            raise UserError(
+                f"TEST.SEMANTIC_METRICS is {list(semantic_metrics)}, and data set {dataset_name!r} "
+                "has masks of classes, of which IoU and Dice are measured: leave it []."
+            )
+        return ClassMaskEvaluator(ClassMaskTruth(dataset_name), output_dir)
     if kind == "instances":
         return InstanceEvaluator(
             instance_truth(dataset_name),
@@ -75,8 +83,9 @@ def build_evaluator(
         return SemSegEvaluator(dataset_name, output_dir=str(output_dir))
     raise UserError(
         f"Data set {dataset_name!r} has the evaluator_type {kind!r}; known are 'panoptic', "
-        "'label_maps', 'instances', 'coco_panoptic_seg', 'cityscapes_panoptic_seg', "
-        "'cityscapes_instance', 'cityscapes_sem_seg', 'coco' and 'sem_seg'."
+        "'label_maps', 'class_masks', 'instances', 'coco_panoptic_seg', "
+        "'cityscapes_panoptic_seg', 'cityscapes_instance', 'cityscapes_sem_seg', 'coco' and "
+        "'sem_seg'."
     )
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from seg_projects.data.class_masks import read_class_masks
 from seg_projects.data.conversion.annotated import MALFORMED
 from seg_projects.data.conversion.coco_instances import decode_segmentation
 from seg_projects.data.conversion.image_files import read_pixels
 from seg_projects.data.doctor import Finding
 from seg_projects.data.panoptic_ids import read_panoptic_ids
+from seg_projects.visualization.class_masks import combined_categories, painted_classes
 from seg_projects.visualization.overlay import (
     Category,
     categories_from_coco,
@@ -45,8 +47,8 @@ def annotated_samples(
         images: folder of the images.
         masks: of the PNG files of a panoptic set.
         findings: whose errors leave out their images.
-        label_table: of a data set of label maps, whose image records name their files: value in
-            the file -> class.
+        label_table: of a data set of label maps or masks of classes, whose image records name
+            their files: value in the file -> class, or 0, 1 or ignored.
         count: at most so many.
     """
     wrong = {f.image for f in findings if f.severity == "error"}
@@ -64,6 +66,8 @@ def annotated_samples(
 
     def paint(record: Record) -> Picture:
         image = np.asarray(read_picture(images / record["file_name"]))
+        if "class_mask_file_names" in record:
+            return _paint_classes(image, record, label_table, categories)
         if label_table is not None:
             labels = label_table[read_pixels(Path(record["sem_seg_file_name"]))]
             return semantic_overlay(*_card_sized(image, labels.astype(np.int32)), categories)
@@ -93,6 +97,15 @@ def _card_sized(image: Picture, ids: np.ndarray) -> tuple[Picture, np.ndarray]:
 def _colored(records: Sequence[Record]) -> dict[int, Category]:
     things = [{"isthing": 1, **record} for record in records if {"id", "name"} <= set(record)]
     return categories_from_coco(things)
+
+
+def _paint_classes(
+    image: Picture, record: Record, table: np.ndarray | None, categories: dict[int, Category]
+) -> Picture:
+    assert table is not None
+    ids, segments = painted_classes(read_class_masks(record, table))
+    combined = combined_categories(list(categories.values()), segments)
+    return instance_overlay(*_card_sized(image, ids), segments, combined)
 
 
 def _paint_objects(

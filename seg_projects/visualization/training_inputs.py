@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from detectron2.data.catalog import Metadata
 from detectron2.structures import Instances
+from seg_projects.visualization.class_masks import combined_categories, painted_classes
 from seg_projects.visualization.overlay import (
     Category,
     Image,
@@ -52,8 +53,7 @@ def input_panels(
         painted = _paint_instances(image, instances, metadata, enlarged)
         panels[f"instances: {len(instances)}"] = painted
     if "sem_seg" in mapped:
-        labels = enlarged(mapped["sem_seg"].numpy())
-        panels["sem_seg"] = semantic_overlay(image, labels, _categories(metadata, "stuff"))
+        panels["sem_seg"] = _paint_classes(image, mapped["sem_seg"].numpy(), metadata, enlarged)
     if "panoptic_ids" in mapped:
         segments, categories = mapped["segments_info"], _categories(metadata, "stuff")
         ids = enlarged(mapped["panoptic_ids"].numpy())
@@ -93,6 +93,21 @@ def _categories(metadata: Metadata, kind: str) -> dict[int, Category]:
 def _spread_colors(count: int) -> list[list[int]]:
     hues = [index / max(1, count) for index in range(count)]
     return [[round(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.7, 0.95)] for hue in hues]
+
+
+def _paint_classes(
+    image: Image,
+    labels: NDArray[Any],
+    metadata: Metadata,
+    enlarged: Callable[[NDArray[Any]], NDArray[Any]],
+) -> Image:
+    """The class of each pixel (h, w), or its classes (K, h, w)."""
+    categories = _categories(metadata, "stuff")
+    if labels.ndim == 2:
+        return semantic_overlay(image, enlarged(labels), categories)
+    ids, segments = painted_classes(labels)
+    known = combined_categories(list(categories.values()), segments)
+    return instance_overlay(image, enlarged(ids), segments, known)
 
 
 def _paint_instances(

@@ -18,22 +18,25 @@ from seg_projects.data.panoptic_ids import rgb_from_ids
 
 SIZE = 64
 NAME = "declared_squares"
-KINDS = ("PANOPTIC", "SEMANTIC", "INSTANCES", "INSTANCE_MASKS")
+KINDS = ("PANOPTIC", "SEMANTIC", "CLASS_MASKS", "INSTANCES", "INSTANCE_MASKS")
 ENTRIES: dict[str, dict[str, Any]] = {
     "PANOPTIC": {"PANOPTIC_JSON": "panoptic.json", "PANOPTIC_MASKS": "panoptic"},
     "SEMANTIC": {"LABELS": "labels", "CLASSES": ["rest", "square"]},
+    "CLASS_MASKS": {"MASKS": "classes", "CLASSES": ["square", "left"]},
     "INSTANCES": {"INSTANCES_JSON": "instances.json"},
     "INSTANCE_MASKS": {"MASKS": "objects", "CLASS": "square"},
 }
 ARCHITECTURES = {
     "PANOPTIC": ("base_panoptic_fpn.yaml", "SegPanopticFPN"),
     "SEMANTIC": ("base_semantic.yaml", "SegSemanticSegmentor"),
+    "CLASS_MASKS": ("base_semantic.yaml", "SegSemanticSegmentor"),
     "INSTANCES": ("base_mask_rcnn.yaml", "GeneralizedRCNN"),
     "INSTANCE_MASKS": ("base_mask_rcnn.yaml", "GeneralizedRCNN"),
 }
 INSPECTED = {
     "PANOPTIC": ["panoptic.json", "--images", "images", "--masks", "panoptic"],
     "SEMANTIC": ["images", "--labels", "labels", "--num-classes", "2"],
+    "CLASS_MASKS": ["images", "--class-masks", "classes", "--classes", "square,left"],
     "INSTANCES": ["instances.json", "--images", "images"],
     "INSTANCE_MASKS": ["objects", "--images", "images", "--tool", "instance-maps"],
 }
@@ -53,6 +56,8 @@ def _write_data(root: Path) -> None:
             "images": (square[..., None] * 180 + noise).astype(np.uint8),
             "labels": square,
             "objects": square * np.uint16(300),
+            "classes/square": square * np.uint8(255),
+            "classes/left": (np.arange(SIZE) < SIZE // 2) * np.ones((SIZE, 1), np.uint8),
             "panoptic": rgb_from_ids(square.astype(np.int32) * 299 + 1),
         }
         for folder, pixels in parts.items():
@@ -79,9 +84,11 @@ def _config(kind: str, root: Path, output: Path) -> dict[str, Any]:
     base, architecture = ARCHITECTURES[kind]
     model: dict[str, Any] = {"META_ARCHITECTURE": architecture, "DEVICE": "cpu"}
     head = {**TINY_MODEL["SEM_SEG_HEAD"], "NUM_CLASSES": 2}
-    if kind == "SEMANTIC":
+    if architecture == "SegSemanticSegmentor":
         model |= {"UNET": {"CHANNELS": [8, 8, 8]}, "BACKBONE": {"FREEZE_AT": 0}}
         head = {"NUM_CLASSES": 2, "IN_FEATURES": ["down0", "down1", "down2"]}
+        if kind == "CLASS_MASKS":
+            head["LOSSES"] = [["sigmoid_cross_entropy", 1.0], ["lovasz_hinge", 1.0]]
     else:
         model = {**TINY_MODEL, **model, "ROI_HEADS": {**TINY_MODEL["ROI_HEADS"], "NUM_CLASSES": 1}}
     sizes = dict.fromkeys(("MIN_SIZE_TEST", "MAX_SIZE_TEST", "MAX_SIZE_TRAIN"), SIZE)

@@ -38,7 +38,7 @@ def declare_semantic_datasets(cfg: CfgNode) -> None:
             classes=[str(name) for name in entry["CLASSES"]],
             value_map=entry.get("VALUE_MAP"),
             ignore_label=entry.get("IGNORE_LABEL", IGNORED),
-            stems=_stems(root, entry),
+            stems=listed_stems(root, entry),
             spacing=entry.get("SPACING"),
         )
 
@@ -64,8 +64,12 @@ def _check_values(entry: dict[str, Any]) -> None:
         )
 
 
-def _stems(root: Path, entry: Mapping[str, Any]) -> list[str | int] | None:
-    """The names in the config, or in the text file that it names, a line each."""
+def listed_stems(root: Path, entry: Mapping[str, Any]) -> list[str | int] | None:
+    """``STEMS`` of a declared data set: in the config, or in a text file, a line each.
+
+    Raises:
+        UserError: that file is missing or cannot be read.
+    """
     listed = entry.get("STEMS")
     if not isinstance(listed, str):
         return listed
@@ -172,7 +176,7 @@ def load_semantic_records(
     Raises:
         UserError: there is no image, or an image has no label map.
     """
-    images, labels = _files_by_stem(image_root), _files_by_stem(label_root)
+    images, labels = files_by_stem(image_root), files_by_stem(label_root)
     wanted = list(images) if stems is None else [str(stem) for stem in stems]
     if not wanted:
         raise UserError(f"{image_root} holds no image ({', '.join(IMAGE_SUFFIXES)}).")
@@ -202,11 +206,16 @@ def label_map_records(files: Iterable[tuple[str, Path, Path]]) -> list[dict[str,
             "width": width,
         }
         for image_id, image, label in files
-        for height, width in (_displayed_size(image),)
+        for height, width in (displayed_size_of(image),)
     ]
 
 
-def _displayed_size(path: Path) -> tuple[int, int]:
+def displayed_size_of(path: Path) -> tuple[int, int]:
+    """(H, W) of an image as viewers show it.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     # Imported here: a record's size is asked for by those alone who load one.
     from seg_projects.data.conversion.image_files import displayed_size
 
@@ -216,6 +225,9 @@ def _displayed_size(path: Path) -> tuple[int, int]:
         raise UserError(f"The image {path} cannot be read: {error}.") from error
 
 
-def _files_by_stem(folder: Path) -> dict[str, Path]:
+def files_by_stem(folder: Path) -> dict[str, Path]:
+    """The image files in ``folder`` by their names less the suffix; none where it is no folder."""
+    if not folder.is_dir():
+        return {}
     files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     return {path.stem: path for path in sorted(files)}

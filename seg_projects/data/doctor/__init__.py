@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from seg_projects.data.conversion.image_files import list_images, read_json
 from seg_projects.data.label_maps import IGNORED
 from seg_projects.errors import UserError
 
+from .class_masks import check_class_masks, check_occurring, match_class_masks
 from .conversion import Converted, read_converted
 from .corrections import corrected
 from .findings import KINDS, Finding, Record, findings_table, has_errors
@@ -40,8 +43,10 @@ __all__ = [
     "findings_table",
     "has_errors",
     "image_records",
+    "inspect_class_masks",
     "inspect_data",
     "inspect_label_maps",
+    "match_class_masks",
     "match_label_maps",
     "read_annotations",
     "read_converted",
@@ -68,6 +73,37 @@ def read_annotations(path: Path) -> Record:
 def inspect_label_maps(
     records: Sequence[Record],
     table: np.ndarray,
+    **options: Any,
+) -> list[Finding]:
+    """All findings of label maps and their images.
+
+    Args:
+        records: of the data set, see :func:`match_label_maps`.
+        table: value in the file -> class, see :func:`class_table`.
+        options: as :func:`_inspect_maps` takes them.
+    """
+    return _inspect_maps(records, partial(check_label_map, table=table), check_classes, **options)
+
+
+def inspect_class_masks(
+    records: Sequence[Record], table: np.ndarray, names: Sequence[str], **options: Any
+) -> list[Finding]:
+    """All findings of masks of classes and their images.
+
+    Args:
+        records: of the data set, see :func:`match_class_masks`.
+        table: from :func:`mask_table`.
+        names: of the classes.
+        options: as :func:`_inspect_maps` takes them.
+    """
+    check = partial(check_class_masks, table=table)
+    return _inspect_maps(records, check, partial(check_occurring, names=names), **options)
+
+
+def _inspect_maps(
+    records: Sequence[Record],
+    check_map: Callable[..., Iterator[Finding]],
+    check_set: Callable[[set[int]], Iterator[Finding]],
     *,
     other: Path | None = None,
     workers: int = 4,
@@ -75,11 +111,12 @@ def inspect_label_maps(
     facts: ImageFacts | None = None,
     areas: list[Record] | None = None,
 ) -> list[Finding]:
-    """All findings of label maps and their images.
+    """All findings of images and of what labels their pixels.
 
     Args:
-        records: of the data set, see :func:`match_label_maps`.
-        table: value in the file -> class, see :func:`class_table`.
+        records: of the data set.
+        check_map: of a record; ``areas`` takes the pixels of each class that occurs.
+        check_set: of the classes that occur.
         other: folder of the images of another split, which must share none.
         workers: threads.
         mirror: whether mirror images count as near-duplicates.
@@ -98,7 +135,7 @@ def inspect_label_maps(
 
     def check(record: Record) -> tuple[list[Finding], dict[int, int]]:
         pixels: dict[int, int] = {}
-        return list(check_label_map(record, table, pixels)), pixels
+        return list(check_map(record, areas=pixels)), pixels
 
     classes: set[int] = set()
     for record, (found, pixels) in zip(records, in_threads(check, records, workers), strict=True):
@@ -110,11 +147,11 @@ def inspect_label_maps(
                 for label, area in pixels.items()
                 if label != IGNORED
             ]
-    return [*findings, *check_classes(classes)]
+    return [*findings, *check_set(classes)]
 
 
 def image_records(records: Sequence[Record]) -> list[Record]:
-    """COCO image records of the records of a data set of label maps."""
+    """COCO image records of the records of a data set of label maps or masks of classes."""
     return [{**r, "id": r["image_id"], "file_name": Path(r["file_name"]).name} for r in records]
 
 

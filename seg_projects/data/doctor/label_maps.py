@@ -21,8 +21,8 @@ def match_label_maps(images: Path, labels: Path) -> tuple[list[Record], list[Fin
         images: folder of the images.
         labels: folder of the label maps; one of the same name, less the suffix, for each.
     """
-    by_stem, findings = _by_stem(images)
-    maps, more = _by_stem(labels)
+    by_stem, findings = images_by_stem(images)
+    maps, more = images_by_stem(labels)
     findings += more
     for stem in sorted(maps.keys() - by_stem.keys()):
         text = f"the label map {maps[stem].name} has no image in {images}"
@@ -40,7 +40,8 @@ def match_label_maps(images: Path, labels: Path) -> tuple[list[Record], list[Fin
     return records, findings
 
 
-def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
+def images_by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
+    """The image files in ``folder`` by their names less the suffix, which shall be distinct."""
     found: dict[str, Path] = {}
     findings = []
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 from PIL import Image
@@ -21,6 +22,7 @@ from seg_projects.data.conversion.image_files import displayed_size, read_json
 from seg_projects.data.datasets.instance_masks import read_masks
 from seg_projects.data.datasets.instances import read_instances_json
 from seg_projects.data.datasets.panoptic import read_panoptic_json
+from seg_projects.data.doctor.class_masks import check_class_masks
 from seg_projects.data.doctor.conversion import left_out
 from seg_projects.data.doctor.findings import Finding, Record, has_errors
 from seg_projects.data.doctor.images import (
@@ -72,9 +74,13 @@ def tool_command(metadata: Metadata) -> str:
     if layout := metadata.get("mask_layout"):
         command = f"python tools/inspect_data.py {metadata.mask_root} --tool {layout}"
         return command if layout == "mask-folders" else f"{command} {images}"
-    labels, classes = metadata.get("sem_seg_root"), len(metadata.get("stuff_classes", ()))
     folder = metadata.get("image_root")
-    return f"python tools/inspect_data.py {folder} --labels {labels} --num-classes {classes}"
+    if metadata.get("evaluator_type") == "class_masks":
+        classes = quote(",".join(metadata.stuff_classes))
+        masks = f"--class-masks {metadata.mask_root} --classes {classes}"
+        return f"python tools/inspect_data.py {folder} {masks}"
+    labels, count = metadata.get("sem_seg_root"), len(metadata.get("stuff_classes", ()))
+    return f"python tools/inspect_data.py {folder} --labels {labels} --num-classes {count}"
 
 
 def quick_findings(name: str) -> list[Finding]:
@@ -90,6 +96,8 @@ def quick_findings(name: str) -> list[Finding]:
         if metadata.get("mask_layout"):
             return _check_masks(metadata)
         return _check_instances(metadata)
+    if kind == "class_masks":
+        return _check_class_masks(DatasetCatalog.get(name), metadata)
     if kind == "label_maps":
         return _check_label_maps(DatasetCatalog.get(name), metadata)
     return []
@@ -173,6 +181,13 @@ def _check_label_maps(records: Sequence[Record], metadata: Metadata) -> list[Fin
     if not findings:
         for record in spread(records, NUM_LABEL_MAPS):
             findings += check_label_map(record, metadata.label_table)
+    return findings
+
+
+def _check_class_masks(records: Sequence[Record], metadata: Metadata) -> list[Finding]:
+    findings = list(_missing([r["file_name"] for r in records], "missing image"))
+    for record in spread(records, NUM_LABEL_MAPS):
+        findings += check_class_masks(record, metadata.label_table)
     return findings
 
 

@@ -19,8 +19,9 @@ from PIL import Image
 from detectron2.config import CfgNode, get_cfg
 from detectron2.structures import BoxMode
 from seg_projects.config import add_seg_projects_config
-from seg_projects.data import InstanceMapper, PanopticMapper, SemanticMapper
+from seg_projects.data import ClassMaskMapper, InstanceMapper, PanopticMapper, SemanticMapper
 from seg_projects.data.augmentation import build_augmentations
+from seg_projects.data.class_masks import mask_table
 from seg_projects.data.label_maps import class_table
 from seg_projects.data.panoptic_deeplab_mapper import PanopticDeepLabMapper
 from seg_projects.data.panoptic_deeplab_targets import PanopticDeepLabTargetGenerator
@@ -144,6 +145,26 @@ def _semantic(name: str, records: list[dict[str, Any]]) -> Seen:
     return Seen(found["image"][0].numpy(), {"sem_seg": labels})
 
 
+def _class_masks(name: str, records: list[dict[str, Any]]) -> Seen:
+    """A mask per segment, and one of all things, which is not known in the void corner."""
+    file = Path(records[0]["file_name"])
+    ids = _scene(records[0]["image_id"])
+    things = np.isin(ids, (300, 70000, 5)) * np.uint8(255) + (ids == 0) * np.uint8(7)
+    masks = [(ids == number).astype(np.uint8) for number in SEGMENTS]
+    files = [str(file.with_name(f"{file.stem}_mask{k}.png")) for k in range(len(masks) + 1)]
+    for mask, path in zip([*masks, things], files, strict=True):
+        Image.fromarray(mask).save(path)
+    mapper = ClassMaskMapper(
+        True, **_arguments(name), label_table=mask_table(ignore_label=7), ignore_value=255
+    )
+    found = mapper(records[0] | {"class_mask_file_names": files})
+    image, planes = found["image"][0].numpy(), found["sem_seg"].numpy()
+    known = planes[-1] != 255
+    assert np.array_equal((planes[-1] == 1)[known], planes[2:5].max(axis=0)[known] == 1)
+    greys = sum((planes[k] == 1) * int(GREYS[k]) for k in range(len(masks)))
+    return Seen(image, {"planes": np.asarray(greys)})
+
+
 def _with_file(record: dict[str, Any]) -> dict[str, Any]:
     return record | {"pan_seg_file_name": record["file_name"].replace(".png", "_ids.png")}
 
@@ -235,6 +256,7 @@ def _check_centers(found: dict[str, Any], things: np.ndarray) -> None:
 
 MAPPERS: dict[str, Callable[[str, list[dict[str, Any]]], Seen]] = {
     "semantic": _semantic,
+    "class masks": _class_masks,
     "instances": _instances,
     "panoptic": _panoptic,
     "Panoptic-DeepLab": _deeplab,
@@ -259,8 +281,8 @@ def test_image_and_targets_show_the_same(
 ) -> None:
     if name == "albumentations":
         pytest.importorskip("albumentations", reason="the extra `augment` is not installed")
-    if name == "copy-paste" and mapper == "semantic":
-        pytest.skip("label maps know no objects")
+    if name == "copy-paste" and mapper in ("semantic", "class masks"):
+        pytest.skip("label maps and masks of classes know no objects")
     told = 0
     for seed in range(3):
         np.random.seed(seed)  # noqa: NPY002  # Detectron2's augmentations use this generator
@@ -277,7 +299,7 @@ def test_a_hole_covers_the_image_alone(records: list[dict[str, Any]], mapper: st
     whole = MAPPERS[mapper]("none", records)
     holed = MAPPERS[mapper]("cutout", records)
     assert (holed.image == FILL).sum() > 50
-    if mapper in ("semantic", "Panoptic-DeepLab"):
+    if mapper in ("semantic", "class masks", "Panoptic-DeepLab"):
         for target, truth in whole.truths.items():
             assert np.array_equal(truth, holed.truths[target])
 
