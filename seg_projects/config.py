@@ -127,6 +127,7 @@ def add_seg_projects_config(cfg: CfgNode) -> None:
     # vit_base_patch16_224. Maps are res1 (stride 2), res2 (4), ..., res5 (32); of a plain ViT
     # block0, block1, ... Weights come from MODEL.WEIGHTS, frozen stages from BACKBONE.FREEZE_AT.
     cfg.MODEL.TIMM = type(cfg)()
+    # Images are padded to the sizes that it takes; some (BEiT, CoAtNet, LeViT) take one alone.
     cfg.MODEL.TIMM.NAME = "resnet50"
     # Numbers of timm's maps, from 0; [] takes its choice (a pyramid's all, a ViT's last blocks).
     cfg.MODEL.TIMM.OUT_INDICES = []

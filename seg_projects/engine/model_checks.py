@@ -180,9 +180,7 @@ def check_sizes(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
     sizes = {
         "INPUT.MIN_SIZE_TRAIN": tuple(node.MIN_SIZE_TRAIN),
         "INPUT.MIN_SIZE_TEST": (node.MIN_SIZE_TEST,),
-        "INPUT.CROP.SIZE": tuple(node.CROP.SIZE)
-        if node.CROP.ENABLED and node.CROP.TYPE == "absolute"
-        else (),
+        "INPUT.CROP.SIZE": _absolute_crop(cfg),
         "INPUT.AUGMENTATIONS": tuple(listed_sizes(cfg)),
         "TEST.AUG.MIN_SIZES": tuple(cfg.TEST.AUG.MIN_SIZES) if cfg.TEST.AUG.ENABLED else (),
     }
@@ -192,6 +190,38 @@ def check_sizes(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
                 f"{key} has {small[0]} pixels, smaller than {stride}, the stride of the backbone's "
                 f"map {name}: take {stride} or more."
             )
+
+
+def check_only_size(cfg: CfgNode, backbone: nn.Module) -> None:
+    """Checks that images fit a backbone that takes one size alone, to which they are padded.
+
+    Raises:
+        UserError: images, crops or windows are larger.
+    """
+    only = getattr(backbone, "only_size", None)
+    if only is None:
+        return
+    node, windows = cfg.INPUT, tuple(cfg.MODEL.SLIDING_WINDOW.SIZE)
+    sizes = {
+        "MODEL.SLIDING_WINDOW.SIZE": windows,
+        "INPUT.MIN_SIZE_TEST": () if windows else (node.MIN_SIZE_TEST,),
+        "INPUT.CROP.SIZE": _absolute_crop(cfg),
+        "INPUT.MIN_SIZE_TRAIN": ()
+        if node.CROP.ENABLED or node.AUGMENTATIONS
+        else tuple(node.MIN_SIZE_TRAIN),
+    }
+    for key, values in sizes.items():
+        if large := [value for value in values if value > min(only)]:
+            raise UserError(
+                f"{key} has {large[0]} pixels, but the backbone takes images of {only[0]} x "
+                f"{only[1]} alone: train on crops of that size, INPUT.CROP, and predict in windows "
+                "of it, MODEL.SLIDING_WINDOW, or take another backbone."
+            )
+
+
+def _absolute_crop(cfg: CfgNode) -> tuple[int, ...]:
+    crop = cfg.INPUT.CROP
+    return tuple(crop.SIZE) if crop.ENABLED and crop.TYPE == "absolute" else ()
 
 
 def check_processes(cfg: CfgNode, model: nn.Module) -> None:

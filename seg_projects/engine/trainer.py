@@ -35,6 +35,7 @@ from seg_projects.engine.model_checks import (
     check_inference,
     check_losses,
     check_names,
+    check_only_size,
     check_processes,
     check_sizes,
     warn_of_random_parts,
@@ -165,7 +166,8 @@ class SegTrainer(DefaultTrainer):
 
         Raises:
             UserError: a name in ``MODEL`` is not known, losses or windows are passed over, the
-                backbone does not give a feature map, or images are smaller than its stride.
+                backbone does not give a feature map, or images are smaller than its stride or
+                larger than it takes.
         """
         check_names(cfg)
         check_losses(cfg)
@@ -180,6 +182,7 @@ class SegTrainer(DefaultTrainer):
         # Some heads leave out a map that they do not find.
         check_features(cfg, shapes)
         check_sizes(cfg, shapes)
+        check_only_size(cfg, model.backbone)
         check_processes(cfg, model)
         warn_of_random_parts(cfg, model)
         return model

@@ -18,6 +18,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from seg_projects.errors import UserError
 from seg_projects.modeling.backbones.timm_norms import freeze_until, replace_batch_norms
+from seg_projects.modeling.backbones.timm_sizes import Sizes, accepted_sizes, with_borders
 from seg_projects.modeling.semantic_heads.base import listed_maps
 
 # How a transformer is told to take images of any size; the first that the model knows.
@@ -73,25 +74,60 @@ class TimmBackbone(Backbone):
         self.model = features.model
         self.out_indices = features.out_indices
         stages = features.feature_info.info
-        replace_batch_norms(self.model, norm, name=name)
-        freeze_until(self.model, freeze_at, _levels(stages), [s["module"] for s in stages])
         chosen = features.feature_info.get_dicts()
         names = _map_names(stages)
         # What Backbone.output_shape reads.
         self._out_features = [names[stage["index"]] for stage in chosen]
         self._out_feature_channels = {names[s["index"]]: s["num_chs"] for s in chosen}
         self._out_feature_strides = {names[s["index"]]: s["reduction"] for s in chosen}
+        self.name = name
+        self._sizes = Sizes(max(self._out_feature_strides.values()))
+        self._sizes = self._try_sizes(in_channels)
+        replace_batch_norms(self.model, norm, name=name)
+        freeze_until(self.model, freeze_at, _levels(stages), [s["module"] for s in stages])
+
+    def _try_sizes(self, in_channels: int) -> Sizes:
+        *_, height, width = self.model.pretrained_cfg["input_size"]
+        strides = self._out_feature_strides
+        try:
+            sizes = accepted_sizes(self, strides, channels=in_channels, trained=(height, width))
+        except ValueError as error:
+            raise UserError(f"MODEL.TIMM.NAME is {self.name!r}, no backbone: {error}.") from error
+        return sizes or self._sizes
 
     @property
     def size_divisibility(self) -> int:
-        """The coarsest stride: images are padded to whole cells."""
-        return max(self._out_feature_strides.values())
+        """What divides the sides of the images that the model takes: they are padded to it."""
+        return self._sizes.multiple
+
+    @property
+    def only_size(self) -> tuple[int, int] | None:
+        """Height and width of the images, where the model takes one size alone."""
+        return self._sizes.only
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, C, H, W) images, H and W multiples of the coarsest stride, to maps by name."""
+        """(N, C, H, W) images, H and W multiples of ``size_divisibility``, to maps by name.
+
+        Raises:
+            UserError: the model takes images of another size alone.
+        """
+        size, only = (x.shape[-2], x.shape[-1]), self._sizes.only
+        if only is not None and size != only:
+            raise UserError(
+                f"MODEL.TIMM.NAME {self.name} takes images of {only[0]} x {only[1]} pixels alone, "
+                f"here, padded, they have {size[0]} x {size[1]}: train on crops of that size, "
+                "INPUT.CROP, predict in windows of it, MODEL.SLIDING_WINDOW, or take a model for "
+                "any size, such as a ConvNeXt, Swin or ViT."
+            )
         maps = self.model.forward_intermediates(
             x, indices=self.out_indices, norm=False, output_fmt="NCHW", intermediates_only=True
         )
+        if not self._sizes.whole:
+            strides = self._out_feature_strides.values()
+            maps = [
+                with_borders(m, (-(-size[0] // s), -(-size[1] // s)))
+                for m, s in zip(maps, strides, strict=True)
+            ]
         return dict(zip(self._out_features, maps, strict=True))
 
 
@@ -161,6 +197,20 @@ def _map_names(stages: Sequence[dict[str, Any]]) -> list[str]:
     return [f"res{level}" for level in _levels(stages)]
 
 
+class TimmFPN(FPN):
+    """A feature pyramid that takes images of the sizes that its ``TimmBackbone`` takes."""
+
+    @property
+    def size_divisibility(self) -> int:
+        """What divides the sides of the images."""
+        return self.bottom_up.size_divisibility
+
+    @property
+    def only_size(self) -> tuple[int, int] | None:
+        """Height and width of the images, where there is one size alone."""
+        return self.bottom_up.only_size
+
+
 @BACKBONE_REGISTRY.register()
 def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
     """``MODEL.TIMM`` as a backbone, frozen up to ``MODEL.BACKBONE.FREEZE_AT``."""
@@ -178,7 +228,7 @@ def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
 
 
 @BACKBONE_REGISTRY.register()
-def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmFPN:
     """A feature pyramid as ``MODEL.FPN`` describes it, with ``p6`` on top, over ``MODEL.TIMM``."""
     bottom_up = build_timm_backbone(cfg, input_shape)
     given = bottom_up.output_shape()
@@ -189,7 +239,7 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
                 f"MODEL.FPN.IN_FEATURES has {name!r}; {cfg.MODEL.TIMM.NAME} gives "
                 f"{listed_maps(given)}."
             )
-    return FPN(
+    return TimmFPN(
         bottom_up=bottom_up,
         in_features=node.IN_FEATURES,
         out_channels=node.OUT_CHANNELS,
