@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -42,19 +41,71 @@ def evaluate_instance_files(
     """
     if max_detections < 1:
         raise UserError(f"max_detections={max_detections}: at least one has to count.")
+    annotated = _Truth(truth)
     scores, state = evaluate_instances(
-        *_read_instances(truth, predictions, task),
+        *_read_instances(annotated, predictions, task),
         max_detections=max_detections,
         boundary_share=boundary_share,
         bootstrap=bootstrap,
     )
     if other is not None:
         second = evaluate_instances(
-            *_read_instances(truth, other, task), max_detections=max_detections
+            *_read_instances(annotated, other, task), max_detections=max_detections
         )
         result = compare(state, second.state, bootstrap or 1000)
         add_comparison(scores, "AP", result, str(other))
     return scores
+
+
+class _Truth:
+    """An instances JSON, read once, and checked and its masks compressed once per task."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.content = path, _read(path)
+        self._annotations: dict[Task, list[dict[str, Any]]] = {}
+
+    def annotations(self, task: Task) -> list[dict[str, Any]]:
+        """The annotations, masks as compressed RLE where they are compared."""
+        if task not in self._annotations:
+            check_instances(self.content, self.path, masks=task == "segm")
+            entries = self.content["annotations"]
+            self.check(entries, task, ("annotation", "area"), f"{self.path}")
+            self._annotations[task] = self.compressed(entries, task)
+        return self._annotations[task]
+
+    @property
+    def images(self) -> dict[Any, dict[str, Any]]:
+        """By id."""
+        return {image["id"]: image for image in self.content["images"]}
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """Names by id, in the order of ids."""
+        rows = sorted(self.content["categories"], key=lambda c: c["id"])
+        return {c["id"]: c["name"] for c in rows}
+
+    def check(self, entries: Any, task: Task, kind: tuple[str, str], what: str) -> None:
+        """Raises a UserError where annotations or results are wrong.
+
+        Args:
+            entries: of the JSON.
+            task: whose fields they need.
+            kind: what an entry is called, and the number that it has.
+            what: the files, for the message.
+        """
+        needed = "segmentation" if task == "segm" else "bbox"
+        problems = Problems()
+        keys = (kind[1], needed)
+        for place, sentence in entry_problems(entries, self.images, self.categories, keys):
+            problems.add(f"{kind[0]} {place}", sentence)
+        problems.raise_if_any(what)
+
+    def compressed(self, entries: list[dict[str, Any]], task: Task) -> list[dict[str, Any]]:
+        """Copies with compressed masks, where masks are compared; else ``entries``."""
+        if task == "bbox":
+            return entries
+        sizes = {key: (image["height"], image["width"]) for key, image in self.images.items()}
+        return [with_compressed_mask(entry, sizes[entry["image_id"]]) for entry in entries]
 
 
 class _Instances(NamedTuple):
@@ -67,32 +118,19 @@ class _Instances(NamedTuple):
     file_names: dict[Any, str]
 
 
-def _read_instances(truth: Path, predictions: Path, task: str | None) -> _Instances:
-    content, results = _read(truth), _read(predictions)
+def _read_instances(truth: _Truth, predictions: Path, task: str | None) -> _Instances:
+    results = _read(predictions)
     if not isinstance(results, list):
         raise UserError(f"{predictions} is not a COCO result file, which is a list.")
     if task is None:
         first = results[0] if results else None
         task = "segm" if isinstance(first, dict) and first.get("segmentation") else "bbox"
-    check_instances(content, truth, masks=task == "segm")
-    images = {image["id"]: image for image in content["images"]}
-    categories = {c["id"]: c["name"] for c in sorted(content["categories"], key=lambda c: c["id"])}
-    annotations, needed = content["annotations"], "segmentation" if task == "segm" else "bbox"
-    for what, entries, number in (
-        ("annotation", annotations, "area"),
-        ("result", results, "score"),
-    ):
-        problems = Problems()
-        for place, sentence in entry_problems(entries, images, categories, (number, needed)):
-            problems.add(f"{what} {place}", sentence)
-        problems.raise_if_any(f"{truth}" if number == "area" else f"{predictions} against {truth}")
-    if task == "segm":
-        results, annotations = (
-            [with_compressed_mask(entry, _size(images[entry["image_id"]])) for entry in entries]
-            for entries in (results, annotations)
-        )
-    file_names = {i: image.get("file_name", str(i)) for i, image in images.items()}
-    return _Instances(annotations, results, categories, cast("Task", task), file_names)
+    chosen = cast("Task", task)
+    annotations = truth.annotations(chosen)
+    truth.check(results, chosen, ("result", "score"), f"{predictions} against {truth.path}")
+    results = truth.compressed(results, chosen)
+    file_names = {i: image.get("file_name", str(i)) for i, image in truth.images.items()}
+    return _Instances(annotations, results, truth.categories, chosen, file_names)
 
 
 def _read(path: Path) -> Any:
@@ -102,7 +140,3 @@ def _read(path: Path) -> Any:
         raise UserError(f"{path} does not exist.") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}.") from error
-
-
-def _size(image: Mapping[str, Any]) -> tuple[int, int]:
-    return image["height"], image["width"]

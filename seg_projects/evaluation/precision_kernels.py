@@ -201,7 +201,8 @@ def _area(text, start, end):  # type: ignore[no-untyped-def]
     """Pixels of a mask."""
     value, before, index, area = 0, 0, 0, 0
     while start < end:
-        # Most numbers are of one character.
+        # Most numbers are of one character. Read here and in _decode: a helper that gives the
+        # number and the next place takes 1.3 to 2.6 times the time, inlined or not.
         number = np.int64(text[start]) - 48
         if number & 32:
             number, start = _number(text, start, end)
