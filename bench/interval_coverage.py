@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from seg_projects.evaluation import average_precision
 from seg_projects.evaluation.average_precision import IOU_THRESHOLDS
 from seg_projects.evaluation.bootstrap import draw_images, interval, paired_test
 from seg_projects.evaluation.image_states import (
@@ -115,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--draws", type=int, default=500, help="drawn from each (500)")
     parser.add_argument("--many", type=int, default=50_000, help="images of the population")
     args = parser.parse_args(argv)
+    # One data set is too small for the compiled loops to be worth loading; hundreds are not.
+    average_precision.KERNELS_FROM = 0
     rows = [
         (name, *measure(population, args.sets, args.images, args.draws, args.many))
         for name, population in (("PQ", panoptic), ("mIoU", semantic), ("AP", instances))

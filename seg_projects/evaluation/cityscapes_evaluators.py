@@ -10,6 +10,7 @@ import numpy as np
 
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
+from seg_projects.errors import UserError
 from seg_projects.evaluation.cityscapes_precision import (
     ImagePairs,
     PredictedMask,
@@ -17,7 +18,7 @@ from seg_projects.evaluation.cityscapes_precision import (
     pair_image,
 )
 from seg_projects.evaluation.cityscapes_semantic import (
-    NAMES,
+    LABEL_IDS,
     CityscapesCounts,
     cityscapes_counts,
     cityscapes_scores,
@@ -32,7 +33,21 @@ from seg_projects.postprocessing.label_argmax import argmax_labels
 
 logger = logging.getLogger(__name__)
 
-_LABEL_IDS = {name: label for label, name in NAMES.items()}
+
+def _label_ids(dataset_name: str, kind: str) -> list[int]:
+    """The label ids of the classes that the metadata lists under ``kind``; not all are judged.
+
+    Raises:
+        UserError: one of them is no class of the benchmark.
+    """
+    names = MetadataCatalog.get(dataset_name).get(kind)
+    if unknown := [name for name in names if name not in LABEL_IDS]:
+        raise UserError(
+            f"{dataset_name}: Cityscapes has no class {unknown[0]!r} ({kind} in the metadata, "
+            f"{len(unknown)} of {len(names)} unknown); name it as one of {', '.join(LABEL_IDS)}, "
+            "or set evaluator_type to 'instances' or 'sem_seg' instead."
+        )
+    return [LABEL_IDS[name] for name in names]
 
 
 class _TruthFiles:
@@ -63,8 +78,7 @@ class CityscapesInstanceEvaluator(DatasetEvaluator):
     def __init__(self, dataset_name: str, output_dir: str | Path | None = None) -> None:
         """Against gtFine; ``output_dir`` is for ``cityscapes_instances.json``."""
         self.truth = _TruthFiles(dataset_name)
-        names = MetadataCatalog.get(dataset_name).thing_classes
-        self.label_ids = [_LABEL_IDS[name] for name in names]
+        self.label_ids = _label_ids(dataset_name, "thing_classes")
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.reset()
 
@@ -101,8 +115,8 @@ class CityscapesSemanticEvaluator(DatasetEvaluator):
     def __init__(self, dataset_name: str, output_dir: str | Path | None = None) -> None:
         """Against gtFine; ``output_dir`` is for ``cityscapes_labels.json``."""
         self.truth = _TruthFiles(dataset_name)
-        names = MetadataCatalog.get(dataset_name).stuff_classes
-        self.label_ids = np.array([_LABEL_IDS[name] for name in names])
+        # A licence plate, -1, is as unlabelled as 0 is.
+        self.label_ids = np.maximum(_label_ids(dataset_name, "stuff_classes"), 0)
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.reset()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from seg_projects.evaluation.cityscapes_precision import (
     pair_image,
 )
 from seg_projects.evaluation.cityscapes_semantic import (
+    AVERAGE_SIZES,
+    LABEL_IDS,
+    NAMES,
     NUM_LABELS,
     cityscapes_counts,
     cityscapes_scores,
@@ -136,9 +140,13 @@ def read_predicted_masks(path: Path, root: Path) -> Iterator[PredictedMask]:
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
             name, label, score = line.split(" ")
-            numbers = int(float(label)), float(score)
+            numbers = _label_id(label), float(score)
+        except UserError as error:
+            raise UserError(f"line {number} has {error}") from None
         except ValueError:
             raise UserError(f"line {number} is {line!r}, not 'MASK.png LABEL_ID SCORE'") from None
+        if math.isnan(numbers[1]):
+            raise UserError(f"line {number} has the score NaN, by which nothing can be sorted")
         file = (path.parent / name).resolve()
         if not file.is_relative_to(root.resolve()):
             raise UserError(f"line {number} names {name}, which is outside of {root}")
@@ -146,3 +154,19 @@ def read_predicted_masks(path: Path, root: Path) -> Iterator[PredictedMask]:
             raise UserError(f"line {number} names {name} again; one mask has one label and score")
         named.add(file)
         yield PredictedMask(*numbers, read_label_map(file) != 0)
+
+
+def _label_id(text: str) -> int:
+    """The label id of a line, one that is not judged too.
+
+    Raises:
+        UserError: it is a name, or none of the benchmark's ids.
+        ValueError: it is no number, and no name either.
+    """
+    if text in LABEL_IDS:
+        raise UserError(f"the class {text!r} where its label id belongs, {LABEL_IDS[text]}")
+    label = int(float(text))
+    if label not in LABEL_IDS.values():
+        judged = ", ".join(f"{i} {NAMES[i]}" for i in AVERAGE_SIZES)
+        raise UserError(f"the label id {text}, which Cityscapes does not have; judged are {judged}")
+    return label

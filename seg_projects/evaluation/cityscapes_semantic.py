@@ -19,6 +19,26 @@ from seg_projects.evaluation.scores import Scores
 
 NUM_LABELS = 34
 NAMES = {c["id"]: c["name"] for c in CITYSCAPES_CATEGORIES}
+"""Of the labels that are judged."""
+LABEL_IDS = {name: label for label, name in NAMES.items()} | {
+    "license plate": -1,
+    "unlabeled": 0,
+    "ego vehicle": 1,
+    "rectification border": 2,
+    "out of roi": 3,
+    "static": 4,
+    "dynamic": 5,
+    "ground": 6,
+    "parking": 9,
+    "rail track": 10,
+    "guard rail": 14,
+    "bridge": 15,
+    "tunnel": 16,
+    "polegroup": 18,
+    "caravan": 29,
+    "trailer": 30,
+}
+"""Of all labels."""
 CATEGORIES = {
     "flat": [7, 8],
     "construction": [11, 12, 13],

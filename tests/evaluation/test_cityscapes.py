@@ -265,6 +265,10 @@ def test_missing_and_doubled_predictions_are_named(folders: tuple[Path, Path]) -
         ("masks/x.png 26", "line 2 is 'masks/x.png 26', not 'MASK.png LABEL_ID SCORE'"),
         ("masks/x.png 26 0.5", r"masks/x\.png cannot be read"),
         ("{first}", r"line 2 names masks/.*\.png again"),
+        ("masks/x.png car 0.5", "line 2 has the class 'car' where its label id belongs, 26"),
+        ("masks/x.png vespa 0.5", "line 2 is 'masks/x.png vespa 0.5', not 'MASK.png LABEL_ID"),
+        ("masks/x.png 99 0.5", "line 2 has the label id 99, which .* judged are 24 person, .*26"),
+        ("masks/x.png 26 nan", "line 2 has the score NaN"),
     ],
 )
 def test_wrong_lines_are_named(folders: tuple[Path, Path], line: str, message: str) -> None:
@@ -273,3 +277,30 @@ def test_wrong_lines_are_named(folders: tuple[Path, Path], line: str, message: s
     file.write_text(f"{first}\n{line.format(first=first)}")
     with pytest.raises(UserError, match=f"(?s){STEMS[0]}.txt: .*{message}"):
         evaluate_cityscapes_instances(folders[0], folders[1] / "instances")
+
+
+def test_labels_that_are_not_judged_are_left_out_as_by_the_benchmark(
+    folders: tuple[Path, Path],
+) -> None:
+    truth, found = folders[0], folders[1] / "instances"
+    expected = evaluate_cityscapes_instances(truth, found)
+    for label in (29, 7, 0, -1):  # a caravan, road, nothing, a licence plate
+        for stem in STEMS:
+            mask = found / f"masks/more{label}_{stem}.png"
+            Image.fromarray(np.full(SHAPE, 255, dtype=np.uint8)).save(mask)
+            with (found / f"{stem}.txt").open("a") as file:
+                file.write(f"\nmasks/{mask.name} {label} 0.9")
+    assert evaluate_cityscapes_instances(truth, found).summary == expected.summary
+
+
+@pytest.mark.parametrize("kind", ["instance", "sem_seg"])
+def test_a_data_set_with_a_class_that_cityscapes_lacks_is_named(
+    registered: dict[str, Any], tmp_path: Path, kind: str
+) -> None:
+    names = {"instance": "thing_classes", "sem_seg": "stuff_classes"}
+    MetadataCatalog.remove(f"tiny_{kind}")
+    MetadataCatalog.get(f"tiny_{kind}").set(
+        evaluator_type=f"cityscapes_{kind}", gt_dir="", **{names[kind]: ["car", "vespa", "caravan"]}
+    )
+    with pytest.raises(UserError, match=f"tiny_{kind}: Cityscapes has no class 'vespa' .*1 of 3"):
+        build_evaluator(f"tiny_{kind}", tmp_path)
