@@ -17,11 +17,12 @@ import numpy as np
 
 from seg_projects.evaluation import average_precision
 from seg_projects.evaluation.average_precision import IOU_THRESHOLDS
-from seg_projects.evaluation.bootstrap import draw_images, interval, paired_test
+from seg_projects.evaluation.bootstrap import draw_images, paired_test
 from seg_projects.evaluation.image_states import (
     PanopticStates,
     SemanticStates,
     States,
+    sampled_interval,
     sampled_metric,
 )
 from seg_projects.evaluation.precision_bootstrap import MatchedByScore
@@ -98,7 +99,7 @@ def measure(population: Population, sets: int, images: int, draws: int, many: in
         first, second = population(rng, images)
         drawn = draw_images(images, draws, seed)
         samples = [sampled_metric(states, drawn) for states in (first, second)]
-        low, high = interval(samples[0])
+        low, high = sampled_interval(first, drawn)
         held.append(low <= value <= high)
         widths.append(high - low)
         p_values.append(paired_test(samples[0], samples[1]).p_value)
@@ -116,8 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--draws", type=int, default=500, help="drawn from each (500)")
     parser.add_argument("--many", type=int, default=50_000, help="images of the population")
     args = parser.parse_args(argv)
-    # One data set is too small for the compiled loops to be worth loading; hundreds are not.
-    average_precision.KERNELS_FROM = 0
+    # Loaded once for all sets, the compiled loops are worth it for smaller ones.
+    average_precision.KERNELS_FROM //= args.sets
     rows = [
         (name, *measure(population, args.sets, args.images, args.draws, args.many))
         for name, population in (("PQ", panoptic), ("mIoU", semantic), ("AP", instances))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +68,29 @@ def interval(samples: np.ndarray) -> Interval:
     if not defined.size:
         return Interval(float("nan"), float("nan"))
     low, high = np.percentile(defined, (2.5, 97.5))
+    return Interval(float(low), float(high))
+
+
+def corrected_interval(samples: np.ndarray, value: float) -> Interval:
+    """The 95 % interval of a metric, bias-corrected (Efron 1981, section 7).
+
+    AP of few images is too high, since precision is the best at a recall or beyond, and of drawn
+    ones, which repeat images, still higher: so the percentiles move down by twice as much as the
+    samples lie above ``value``, measured in the normal distribution's unit.
+
+    Args:
+        samples: (B,) of drawn data sets, undefined ones left out.
+        value: of the data set itself.
+    """
+    defined = samples[~np.isnan(samples)]
+    if not defined.size:
+        return interval(defined)
+    below = (defined < value).sum() + 0.5 * (defined == value).sum()
+    normal = NormalDist()
+    # Half a sample short of none and of all, whose quantiles are infinite.
+    center = normal.inv_cdf(float(np.clip(below, 0.5, defined.size - 0.5)) / defined.size)
+    levels = [100 * normal.cdf(2 * center + normal.inv_cdf(level)) for level in (0.025, 0.975)]
+    low, high = np.percentile(defined, levels)
     return Interval(float(low), float(high))
 
 

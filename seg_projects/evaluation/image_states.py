@@ -16,8 +16,11 @@ import numpy as np
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.bootstrap import (
+    Interval,
     PairedTest,
+    corrected_interval,
     draw_images,
+    interval,
     paired_test,
     sampled_miou,
     sampled_pq,
@@ -69,6 +72,23 @@ def sampled_metric(states: States, draws: np.ndarray) -> np.ndarray:
     return sampled_ap(states, draws).mean(axis=1)
 
 
+def sampled_interval(states: States, draws: np.ndarray) -> Interval:
+    """The 95 % interval of PQ, AP or mIoU from drawn data sets; ``draws`` is (B, N).
+
+    That of AP, which few images make too high, is bias-corrected; PQ and mIoU have no bias to
+    speak of, and the correction would cost coverage (``bench/interval_coverage.py``).
+    """
+    samples = sampled_metric(states, draws)
+    if not isinstance(states, MatchedByScore):
+        return interval(samples)
+    return corrected_interval(samples, _value(states))
+
+
+def _value(states: States) -> float:
+    """PQ, AP or mIoU of the images themselves."""
+    return float(sampled_metric(states, np.ones((1, len(states.images))))[0])
+
+
 def compare(first: States, second: States, samples: int) -> Comparison:
     """Both on the same ``samples`` drawn data sets.
 
@@ -82,11 +102,9 @@ def compare(first: States, second: States, samples: int) -> Comparison:
             f"{len(alone)} of them in one run alone (first: {alone[:5].tolist()}); a paired test "
             "needs the same images."
         )
-    whole = np.ones((1, len(first.images)))
-    values = [float(sampled_metric(states, whole)[0]) for states in (first, second)]
     draws = draw_images(len(first.images), samples)
     drawn = [sampled_metric(states, draws) for states in (first, second)]
-    return Comparison(values[0], values[1], paired_test(drawn[0], drawn[1]))
+    return Comparison(_value(first), _value(second), paired_test(drawn[0], drawn[1]))
 
 
 def add_comparison(scores: Scores, metric: str, result: Comparison, other: str) -> None:

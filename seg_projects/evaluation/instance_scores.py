@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from seg_projects.evaluation.bootstrap import draw_images, interval
+from seg_projects.evaluation.bootstrap import draw_images
 from seg_projects.evaluation.coco_precision import (
     Task,
     match_results,
     precision_scores,
 )
+from seg_projects.evaluation.image_states import sampled_interval
 from seg_projects.evaluation.precision_bootstrap import (
     MatchedByScore,
     image_precision,
     matched_by_score,
-    sampled_ap,
 )
 from seg_projects.evaluation.scores import Scores
 from seg_projects.evaluation.worst_images import WorstImages
@@ -51,8 +51,7 @@ def evaluate_instances(
         file_names: by id, of all images that were evaluated.
         max_detections: so many of an image and category count, those of the best scores.
         boundary_share: of masks, boundary AP too (``BAP``, ...); 0 leaves it out.
-        bootstrap: so many data sets are drawn; ``AP_low`` and ``AP_high`` enclose 95 % of their
-            APs.
+        bootstrap: so many data sets are drawn for ``AP_low`` and ``AP_high``, the 95 % interval.
         num_worst: images that are named as the worst ones.
     """
     ids, names = list(categories), list(categories.values())
@@ -67,8 +66,7 @@ def evaluate_instances(
         scores.notes.append("No image was evaluated.")
     state = matched_by_score(matched, sorted(file_names), len(ids))
     if bootstrap:
-        draws = draw_images(len(file_names), bootstrap)
-        low, high = interval(sampled_ap(state, draws).mean(axis=1))
+        low, high = sampled_interval(state, draw_images(len(file_names), bootstrap))
         scores.summary.update(AP_low=low, AP_high=high)
     worst = WorstImages(num_worst)
     for image_id, values in image_precision(state).items():

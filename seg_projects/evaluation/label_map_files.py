@@ -12,8 +12,13 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from seg_projects.errors import UserError
-from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_miou
-from seg_projects.evaluation.image_states import SemanticStates, add_comparison, compare
+from seg_projects.evaluation.bootstrap import draw_images
+from seg_projects.evaluation.image_states import (
+    SemanticStates,
+    add_comparison,
+    compare,
+    sampled_interval,
+)
 from seg_projects.evaluation.scores import Problems, Scores
 from seg_projects.evaluation.semantic_metrics import (
     LabelPair,
@@ -123,8 +128,7 @@ def evaluate_label_maps(
         tables, chosen, names, lambda name: str(pairs[name].predicted), num_worst=num_worst
     )
     if bootstrap:
-        draws = draw_images(len(tables), bootstrap)
-        low, high = interval(sampled_miou(_states(tables).pixels, draws))
+        low, high = sampled_interval(_states(tables), draw_images(len(tables), bootstrap))
         scores.summary.update(mIoU_low=low, mIoU_high=high)
     if other is not None:
         others = {pair.name: pair for pair in pair_label_maps(truth, other)}

@@ -13,8 +13,13 @@ from tqdm import tqdm
 from seg_projects.data.datasets.panoptic import read_panoptic_json
 from seg_projects.data.panoptic_ids import read_panoptic_ids
 from seg_projects.errors import UserError
-from seg_projects.evaluation.bootstrap import draw_images, interval, sampled_pq
-from seg_projects.evaluation.image_states import PanopticStates, add_comparison, compare
+from seg_projects.evaluation.bootstrap import draw_images
+from seg_projects.evaluation.image_states import (
+    PanopticStates,
+    add_comparison,
+    compare,
+    sampled_interval,
+)
 from seg_projects.evaluation.panoptic_boundaries import boundary_counts, boundary_overlaps
 from seg_projects.evaluation.panoptic_quality import (
     VOID,
@@ -216,7 +221,7 @@ def evaluate_panoptic_files(
         scores.notes.append("No image was evaluated.")
     if bootstrap:
         draws = draw_images(len(state.counts), bootstrap)
-        low, high = interval(sampled_pq(counts_table(state.counts, size), draws))
+        low, high = sampled_interval(_states(state, size), draws)
         scores.summary.update(PQ_low=low, PQ_high=high)
     if other is not None:
         folder = open_panoptic_folder(*other, truth.categories)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seg_projects.evaluation.bootstrap import (
+    corrected_interval,
     draw_images,
     interval,
     paired_test,
@@ -63,6 +64,22 @@ def test_intervals_hold_95_percent_and_skip_the_undefined() -> None:
     samples = np.append(np.arange(1001.0), np.nan)
     assert interval(samples) == (25, 975)
     assert np.isnan(interval(np.array([np.nan]))).all()
+
+
+def test_samples_around_the_value_give_the_middle_95_percent() -> None:
+    samples = np.append(np.arange(1001.0), np.nan)
+    assert corrected_interval(samples, 500.0) == pytest.approx((25, 975), abs=0.1)
+    assert corrected_interval(np.full(9, 3.0), 3.0) == (3, 3)
+    assert np.isnan(corrected_interval(np.array([np.nan]), np.nan)).all()
+
+
+def test_an_interval_moves_away_from_the_side_to_which_samples_err() -> None:
+    # 69.1 % of the samples lie above the value, half a standard deviation of the normal
+    # distribution; so the levels are those at -1.96 - 1 and 1.96 - 1: 0.15 % and 83.1 %.
+    samples = np.arange(10_001.0)
+    assert corrected_interval(samples, 3085.0) == pytest.approx((15, 8314), abs=10)
+    # None lies below: all but the lowest samples are too high.
+    assert corrected_interval(samples, -1.0) == pytest.approx((0, 0), abs=1)
 
 
 def test_a_run_against_itself_shows_no_difference() -> None:
