@@ -22,6 +22,7 @@ from seg_projects.evaluation import average_precision
 from seg_projects.evaluation.coco_precision import Task, match_results, precision_scores
 from seg_projects.evaluation.instance_files import evaluate_instance_files
 from seg_projects.evaluation.instance_scores import evaluate_instances
+from seg_projects.evaluation.instance_truth import with_compressed_mask
 from seg_projects.evaluation.scores import Scores
 
 KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
@@ -232,6 +233,31 @@ def test_results_that_do_not_fit_are_named(
 
 
 @pytest.mark.usefixtures("_compiled_or_not")
+def test_two_results_are_compared_with_masks_that_are_compressed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, found = tmp_path / "truth.json", tmp_path / "found.json"
+    square = {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 4, 0, 4, 4, 0, 4]]}
+    content = {
+        "images": [{"id": 1, "height": 8, "width": 8}],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [{"id": 1, "area": 16, "iscrowd": 0, **square}],
+    }
+    truth.write_text(json.dumps(content))
+    found.write_text(json.dumps([{"score": 0.5, **square}]))
+    compressed = []
+
+    def noted(entry: Any, size: Any) -> Any:
+        compressed.append("area" in entry)
+        return with_compressed_mask(entry, size)
+
+    monkeypatch.setattr("seg_projects.evaluation.instance_files.with_compressed_mask", noted)
+    scores = evaluate_instance_files(truth, found, other=found)
+    assert scores.summary["AP"] == pytest.approx(100)
+    assert scores.summary["AP_other"] == pytest.approx(100)
+    assert sorted(compressed) == [False, False, True]  # of two results and one truth
+
+
 def test_masks_that_touch_wrap_or_are_empty_have_the_ious_of_pixels() -> None:
     rng = np.random.default_rng(3)
     masks = [np.zeros((7, 5), np.uint8), np.ones((7, 5), np.uint8)]
