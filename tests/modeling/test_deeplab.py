@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from fvcore.nn.weight_init import c2_msra_fill, c2_xavier_fill
 from golden import Golden, check_json, weight_rule
 from torch import nn
 from torch.nn import functional as F
@@ -15,6 +16,7 @@ from detectron2.layers import ASPP, ShapeSpec
 from seg_projects import add_seg_projects_config
 from seg_projects.errors import UserError
 from seg_projects.modeling.backbones import build_resnet_deeplab_backbone
+from seg_projects.modeling.backbones.deeplab_resnet import DeepLabStem
 from seg_projects.modeling.instance_heads import PanopticDeepLabInsEmbedHead
 from seg_projects.modeling.losses.hard_pixels import DeepLabCE, hard_pixel_cross_entropy_loss
 from seg_projects.modeling.semantic_heads import (
@@ -22,7 +24,7 @@ from seg_projects.modeling.semantic_heads import (
     DeepLabV3PlusHead,
     PanopticDeepLabSemSegHead,
 )
-from seg_projects.modeling.semantic_heads.deeplab import aspp_on
+from seg_projects.modeling.semantic_heads.deeplab import aspp_on, decoder_convs
 
 SHAPES = {
     "res2": ShapeSpec(channels=8, stride=4),
@@ -246,3 +248,23 @@ def test_feature_that_the_backbone_lacks_is_named() -> None:
 def test_crop_that_does_not_fit_the_stride_is_named() -> None:
     with pytest.raises(ValueError, match="60x96 is no multiple of the stride 16"):
         DeepLabV3PlusHead(SHAPES, **(DECODER | {"train_size": (60, 96)}), **SEMANTIC)
+
+
+def test_seeds_fill_convolutions_that_are_all_made_before() -> None:
+    # Detectron2's DeepLab draws in this order, so that one seed gives one network.
+    torch.manual_seed(0)
+    plain = [nn.Conv2d(*channels, 3, bias=False) for channels in ((3, 4), (4, 4), (4, 8))]
+    for conv in plain:
+        c2_msra_fill(conv)
+    torch.manual_seed(0)
+    stem = DeepLabStem(3, 8, norm="BN")
+    for conv, expected in zip((stem.conv1, stem.conv2, stem.conv3), plain, strict=True):
+        assert torch.equal(conv.weight, expected.weight)
+
+    torch.manual_seed(0)
+    pair = [nn.Conv2d(*channels, 3, bias=False) for channels in ((6, 5), (5, 4))]
+    for conv in pair:
+        c2_xavier_fill(conv)
+    torch.manual_seed(0)
+    made = decoder_convs(6, 5, 4, "BN", separable=False)
+    assert [torch.equal(a.weight, b.weight) for a, b in zip(made, pair, strict=True)] == [True] * 2

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import UserDict
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 __all__ = ["DatasetCatalog", "Metadata", "MetadataCatalog"]
+
+logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 Loader = Callable[[], list[Record]]
@@ -58,6 +61,21 @@ class _DatasetCatalog(UserDict):
     __str__ = __repr__
 
 
+_EARLIER_NAMES = {
+    "class_names": "thing_classes",
+    "dataset_id_to_contiguous_id": "thing_dataset_id_to_contiguous_id",
+    "stuff_class_names": "stuff_classes",
+}
+
+
+def _present_name(key: str) -> str:
+    """The name that an attribute of the metadata has today."""
+    if key not in _EARLIER_NAMES:
+        return key
+    logger.warning("Metadata %r was renamed to %r.", key, _EARLIER_NAMES[key])
+    return _EARLIER_NAMES[key]
+
+
 class Metadata(SimpleNamespace):
     """What is known about one data set besides its records: class names, colours, id maps, paths.
 
@@ -68,12 +86,15 @@ class Metadata(SimpleNamespace):
     name: str = "N/A"
 
     def __getattr__(self, key: str) -> Any:
+        if key in _EARLIER_NAMES:
+            return getattr(self, _present_name(key))
         known = f"Available keys are {[*self.__dict__]}" if self.__dict__ else "It has none at all"
         raise AttributeError(
             f"Attribute {key!r} does not exist in the metadata of dataset {self.name!r}. {known}."
         )
 
     def __setattr__(self, key: str, val: Any) -> None:
+        key = _present_name(key)
         if key in self.__dict__ and self.__dict__[key] != val:
             raise AssertionError(
                 f"Attribute {key!r} in the metadata of {self.name!r} is {self.__dict__[key]!r} and"
@@ -93,7 +114,7 @@ class Metadata(SimpleNamespace):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Attribute ``key``, or ``default`` where it is missing."""
-        return self.__dict__.get(key, default)
+        return self.__dict__.get(_present_name(key), default)
 
 
 class _MetadataCatalog(UserDict):

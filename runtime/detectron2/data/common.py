@@ -69,13 +69,12 @@ class MapDataset(data.Dataset):
 
     def _another(self) -> int:
         """A random index that was not yet found unusable."""
-        if len(self._unusable) >= len(self._dataset):
+        usable = [index for index in range(len(self._dataset)) if index not in self._unusable]
+        if not usable:
             raise ValueError(
                 f"all {len(self._dataset)} elements of the data set are mapped to None"
             )
-        while (index := self._rng.randrange(len(self._dataset))) in self._unusable:
-            pass
-        return index
+        return self._rng.choice(usable)
 
 
 class _MapIterableDataset(data.IterableDataset):

@@ -144,7 +144,7 @@ def convert_image_to_rgb(image: np.ndarray | torch.Tensor, format: str | None) -
     """
     pixels = image.cpu().numpy() if isinstance(image, torch.Tensor) else image
     if format == "BGR":
-        return pixels[:, :, ::-1]
+        return pixels[:, :, [2, 1, 0]]
     if format == "YUV-BT.601":
         return (pixels @ _YUV_TO_RGB.T) * 255.0
     if format == "L":

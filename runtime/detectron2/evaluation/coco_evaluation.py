@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from pycocotools.cocoeval import COCOeval
 
+from detectron2.config import CfgNode
 from detectron2.data.catalog import MetadataCatalog
 from detectron2.data.datasets.annotation_files import (
     missing_data_error,
@@ -50,7 +51,7 @@ class COCOEvaluator(DatasetEvaluator):
     def __init__(
         self,
         dataset_name: str,
-        tasks: Sequence[str] | None = None,
+        tasks: Sequence[str] | CfgNode | None = None,
         distributed: bool = True,
         output_dir: str | None = None,
         *,
@@ -63,7 +64,8 @@ class COCOEvaluator(DatasetEvaluator):
 
         Args:
             dataset_name: a registered data set.
-            tasks: of "bbox" and "segm"; by default those that the predictions allow.
+            tasks: of "bbox" and "segm"; by default those that the predictions allow. A config,
+                which earlier programs give here, means that default.
             distributed: collect the predictions of all ranks, else of this process alone.
             output_dir: where to write ``instances_predictions.pth`` (all predictions as they came)
                 and ``coco_instances_results.json`` (in COCO's format).
@@ -73,6 +75,9 @@ class COCOEvaluator(DatasetEvaluator):
             kpt_oks_sigmas: must be empty; keypoints are not supported.
             allow_cached_coco: reuse annotations that were converted to COCO's format earlier.
         """
+        if isinstance(tasks, CfgNode):
+            logger.warning("COCOEvaluator takes the tasks from the predictions, not from a config.")
+            tasks = None
         unknown = set(tasks or ()) - set(TASKS)
         if unknown or kpt_oks_sigmas:
             raise ValueError(

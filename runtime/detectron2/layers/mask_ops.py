@@ -58,7 +58,7 @@ def _reach(boxes: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
     """First pixel (x, y), and one past the last, that each mask may set: a box, a pixel wider."""
     size = boxes.new_tensor([width, height])
     low, high = boxes[:, :2], boxes[:, 2:]
-    start = torch.minimum((low.floor() - 1).clamp(min=0), size)
+    start = torch.minimum((low.floor() - 1).clamp(min=0).nan_to_num(), size)
     stop = torch.minimum((high.ceil() + 1).clamp(min=0), size)
     has_area = (high > low).all(dim=1, keepdim=True)
     return start, torch.where(has_area, stop, start)

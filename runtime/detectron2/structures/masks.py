@@ -41,9 +41,10 @@ def rasterize_polygons_within_box(
         box: (4,) XYXY in pixels. A side below 0.1 pixels counts as 0.1.
         mask_size: pixels per side of the result.
     """
-    corner = np.asarray(box[:2], dtype=np.float64)
-    sides = np.asarray(box[2:], dtype=np.float64) - corner
-    ratio = mask_size / np.maximum(sides, 0.1)
+    corner = np.asarray(box)[:2]
+    sides = np.asarray(box)[2:] - corner
+    # In the precision of the box, as upstream: corners on the border of two pixels fall alike.
+    ratio = np.asarray([mask_size / max(side, 0.1) for side in sides], dtype=np.float64)
     local = [((np.reshape(p, (-1, 2)) - corner) * ratio).reshape(-1) for p in polygons]
     return torch.from_numpy(polygons_to_bitmask(local, mask_size, mask_size))
 
@@ -211,7 +212,7 @@ class PolygonMasks:
         if isinstance(item, slice):
             return self._select(self.polygons[item])
         picks = item.cpu().numpy() if isinstance(item, Tensor) else np.asarray(item)
-        if picks.ndim != 1 or (picks.dtype.kind not in "biu" and picks.size):
+        if picks.ndim != 1 or (picks.dtype.kind not in "bi" and picks.size):
             raise ValueError(
                 f"PolygonMasks take no index of dtype {picks.dtype} and shape {picks.shape}; index "
                 "with an int, slice, or 1-D bools or ints."
@@ -241,10 +242,11 @@ class PolygonMasks:
         """(N, mask_size, mask_size) bool, on the device of the boxes: instance i within box i.
 
         Args:
-            boxes: (N, 4) XYXY in pixels.
+            boxes: ``Boxes``, or (N, 4) XYXY in pixels.
             mask_size: pixels per side of the result.
         """
         assert len(boxes) == len(self), f"{len(self)} masks want as many boxes, not {len(boxes)}."
+        boxes = boxes.tensor if isinstance(boxes, Boxes) else boxes
         crops = torch.zeros(len(self), mask_size, mask_size, dtype=torch.bool)
         corners = boxes.detach().cpu().numpy()
         for crop, polygons, box in zip(crops, self.polygons, corners, strict=True):

@@ -260,6 +260,17 @@ def test_an_augmentation_gets_what_it_names_and_transforms_all(image: np.ndarray
     assert np.array_equal(inputs.sem_seg, image[:, ::-1, 0])
 
 
+def test_a_single_parameter_is_the_image_whatever_its_name(image: np.ndarray) -> None:
+    class Own(T.Augmentation):
+        def get_transform(self, img: np.ndarray) -> T.Transform:
+            return T.HFlipTransform(img.shape[1])
+
+    inputs, own = T.AugInput(image), Own()
+    own(inputs)
+    assert np.array_equal(inputs.image, image[:, ::-1])
+    assert own.input_args == ("image",)
+
+
 def test_a_missing_attribute_is_named() -> None:
     class NoBoxes:
         image = np.zeros((2, 2))
@@ -326,7 +337,7 @@ def test_lists_may_be_nested(image: np.ndarray) -> None:
 
 
 def test_an_input_must_be_an_image() -> None:
-    with pytest.raises(TypeError, match="not list"):
+    with pytest.raises(AssertionError, match="not list"):
         T.AugInput([[1]])  # type: ignore[arg-type]
     with pytest.raises(AssertionError, match="not 4"):
         T.AugInput(np.zeros((1, 2, 2, 3)))

@@ -99,3 +99,11 @@ def test_catalogs_print_their_names() -> None:
     MetadataCatalog.get(NAME)
     assert NAME in str(DatasetCatalog)
     assert NAME in repr(MetadataCatalog)
+
+
+def test_earlier_names_of_metadata_still_work() -> None:
+    metadata = Metadata(name="x").set(class_names=["a"], stuff_class_names=["b"])
+    assert metadata.as_dict() == {"name": "x", "thing_classes": ["a"], "stuff_classes": ["b"]}
+    assert metadata.class_names == metadata.get("class_names") == ["a"]
+    with pytest.raises(AttributeError, match="'thing_dataset_id_to_contiguous_id'"):
+        metadata.dataset_id_to_contiguous_id  # noqa: B018 (the access is what raises)

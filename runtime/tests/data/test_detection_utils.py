@@ -88,6 +88,8 @@ def test_images_become_rgb_as_recorded(golden: Golden) -> None:
     grey = utils.convert_PIL_to_numpy(image, "L")
     assert list(grey.shape) == golden.json("facts")["l_shape"]
     assert np.array_equal(utils.convert_image_to_rgb(grey, "L"), np.repeat(grey, 3, axis=2))
+    four = np.arange(4, dtype=np.uint8).reshape(1, 1, 4)
+    assert utils.convert_image_to_rgb(four, "BGR").tolist() == [[[2, 1, 0]]]
 
 
 def test_empty_annotations_and_errors_are_as_recorded(golden: Golden, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 from golden import Golden, check_json
 
+from detectron2.config import get_cfg
 from detectron2.data.catalog import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import COCOEvaluator
@@ -122,6 +123,14 @@ def test_no_predictions_give_no_results(golden: Golden, caplog: pytest.LogCaptur
 def test_tasks_follow_from_the_predictions(golden: Golden) -> None:
     assert list(evaluated(outputs(golden))) == ["bbox", "segm"]
     assert list(evaluated(outputs(golden, masks=False))) == ["bbox"]
+
+
+def test_a_config_in_the_place_of_the_tasks_means_the_default(golden: Golden) -> None:
+    evaluator = COCOEvaluator(NAME, get_cfg(), False)
+    evaluator.process(IMAGES, outputs(golden))
+    results = evaluator.evaluate()
+    assert results is not None
+    assert list(results) == ["bbox", "segm"]
 
 
 def test_images_without_detections_give_nan(golden: Golden) -> None:

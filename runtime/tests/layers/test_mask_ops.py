@@ -1,5 +1,7 @@
 """Pasting masks of boxes into images."""
 
+import math
+
 import pytest
 import torch
 from golden import Golden
@@ -49,7 +51,7 @@ def test_sampling_is_bilinear_around_pixel_centers() -> None:
 
 
 @pytest.mark.parametrize(
-    "box", [[5, 5, 5, 9], [6, 5, 4, 9], [-50, -50, -40, -40], [50, 50, 60, 60]]
+    "box", [[5, 5, 5, 9], [6, 5, 4, 9], [-50, -50, -40, -40], [50, 50, 60, 60], [math.nan] * 4]
 )
 def test_a_box_without_area_in_the_image_stays_empty(box: list[float]) -> None:
     assert not paste_masks_in_image(ONES, torch.tensor([box]).float(), (12, 12)).any()

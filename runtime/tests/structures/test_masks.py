@@ -83,7 +83,10 @@ class TestPolygonMasks:
         masks = PolygonMasks([[SQUARE + i] for i in range(3)])
         assert [instance[0][0] for instance in masks[item]] == expected
 
-    @pytest.mark.parametrize("item", ["a", torch.tensor([0.5]), torch.zeros(1, 2).bool()])
+    @pytest.mark.parametrize(
+        "item",
+        ["a", torch.tensor([0.5]), torch.zeros(1, 2).bool(), torch.zeros(2, dtype=torch.uint8)],
+    )
     def test_other_indices_are_refused(self, item: Any) -> None:
         with pytest.raises(ValueError, match="index with an int, slice"):
             PolygonMasks([[SQUARE], [SQUARE]])[item]
@@ -124,6 +127,21 @@ class TestPolygonMasks:
     def test_boxes_must_be_as_many(self) -> None:
         with pytest.raises(AssertionError, match="1 masks want as many boxes, not 2"):
             PolygonMasks([[SQUARE]]).crop_and_resize(torch.zeros(2, 4), 7)
+
+    def test_boxes_come_as_boxes_too(self) -> None:
+        masks, box = PolygonMasks([[SQUARE]]), torch.tensor([[0.0, 0, 8, 8]])
+        crops = masks.crop_and_resize(Boxes(box), 8)
+        assert torch.equal(crops, masks.crop_and_resize(box, 8))
+        assert crops.sum() == 16
+
+    @pytest.mark.parametrize(("dtype", "rows"), [(torch.float32, 10), (torch.float64, 11)])
+    def test_borders_between_pixels_follow_the_precision_of_the_box(
+        self, dtype: torch.dtype, rows: int
+    ) -> None:
+        # 15 of 20 pixels at 14 pixels a side end at 10.5; the float32 nearest to 14 / 20 is less.
+        masks = PolygonMasks([[np.array([0.0, 0, 20, 0, 20, 15, 0, 15])]])
+        crop = masks.crop_and_resize(torch.tensor([[0, 0, 20, 20]], dtype=dtype), 14)
+        assert crop[0].any(dim=1).sum() == rows
 
     def test_a_list_of_arrays_is_no_list_of_instances(self) -> None:
         with pytest.raises(ValueError, match="list of arrays"):

@@ -41,6 +41,9 @@ class DeepLabStem(CNNBlockBase):
         self.conv1 = _conv3x3(in_channels, half, norm, stride=2)
         self.conv2 = _conv3x3(half, half, norm)
         self.conv3 = _conv3x3(half, out_channels, norm)
+        # After all are made, as in Detectron2's DeepLab: a seed gives the same weights there.
+        for conv in (self.conv1, self.conv2, self.conv3):
+            c2_msra_fill(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H / 4, W / 4)."""
@@ -57,7 +60,7 @@ def _conv3x3(
     dilation: int = 1,
     activation: Callable[[Tensor], Tensor] | None = F.relu_,
 ) -> Conv2d:
-    conv = Conv2d(
+    return Conv2d(
         in_channels,
         out_channels,
         kernel_size=3,
@@ -68,8 +71,6 @@ def _conv3x3(
         norm=get_norm(norm, out_channels),
         activation=activation,
     )
-    c2_msra_fill(conv)
-    return conv
 
 
 class DilatedBasicBlock(CNNBlockBase):
@@ -92,7 +93,9 @@ class DilatedBasicBlock(CNNBlockBase):
                 bias=False,
                 norm=get_norm(norm, out_channels),
             )
-            c2_msra_fill(self.shortcut)
+        for conv in (self.conv1, self.conv2, self.shortcut):
+            if conv is not None:
+                c2_msra_fill(conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, out_channels, H / stride, W / stride)."""

@@ -26,7 +26,13 @@ Output = tuple[Tensor | None, dict[str, Tensor]]
 
 def conv_block(in_channels: int, out_channels: int, kernel_size: int, norm: Norm) -> Conv2d:
     """A convolution at stride 1, ``norm`` and ReLU."""
-    conv = Conv2d(
+    conv = _unfilled_block(in_channels, out_channels, kernel_size, norm)
+    c2_xavier_fill(conv)
+    return conv
+
+
+def _unfilled_block(in_channels: int, out_channels: int, kernel_size: int, norm: Norm) -> Conv2d:
+    return Conv2d(
         in_channels,
         out_channels,
         kernel_size=kernel_size,
@@ -35,8 +41,6 @@ def conv_block(in_channels: int, out_channels: int, kernel_size: int, norm: Norm
         norm=get_norm(norm, out_channels),
         activation=F.relu,
     )
-    c2_xavier_fill(conv)
-    return conv
 
 
 def decoder_convs(
@@ -48,9 +52,12 @@ def decoder_convs(
     work, and no ``middle``.
     """
     if not separable:
-        return nn.Sequential(
-            conv_block(in_channels, middle, 3, norm), conv_block(middle, out_channels, 3, norm)
-        )
+        first = _unfilled_block(in_channels, middle, 3, norm)
+        second = _unfilled_block(middle, out_channels, 3, norm)
+        # After both are made, as in Detectron2's DeepLab: a seed gives the same weights there.
+        for conv in (first, second):
+            c2_xavier_fill(conv)
+        return nn.Sequential(first, second)
     return DepthwiseSeparableConv2d(
         in_channels,
         out_channels,

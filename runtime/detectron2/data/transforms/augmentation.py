@@ -24,7 +24,8 @@ class Augmentation:
     """Chooses a transform, often at random, and applies it to an :class:`AugInput`.
 
     A subclass defines ``get_transform``. Its parameters are named after the attributes of the
-    input that it needs, such as ``image``, ``boxes``, ``sem_seg``. Random numbers come from
+    input that it needs, such as ``image``, ``boxes``, ``sem_seg``; a single one is the image,
+    whatever its name. Random numbers come from
     numpy's global legacy generator, so that ``numpy.random.seed`` makes them reproducible.
     """
 
@@ -69,7 +70,7 @@ class Augmentation:
         """Uniform random numbers in [low, high), or in [0, low) if ``high`` is None."""
         if high is None:
             low, high = 0, low
-        return np.random.uniform(low, high, size)
+        return np.random.uniform(low, high, [] if size is None else size)
 
     def __repr__(self) -> str:
         """The call that makes it, without arguments that are the very default objects."""
@@ -87,13 +88,13 @@ class Augmentation:
 
 
 def _parameter_names(augmentation: Augmentation) -> tuple[str, ...]:
-    """Names of the parameters of ``get_transform``; ("image",) for a bare ``*args``."""
+    """Names of the parameters of ``get_transform``; a single one, of any name, is the image."""
     parameters = list(inspect.signature(augmentation.get_transform).parameters.values())
+    if len(parameters) == 1:
+        return ("image",)
     variadic = [p for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if not variadic:
         return tuple(p.name for p in parameters)
-    if len(parameters) == 1:
-        return ("image",)
     raise TypeError(
         f"{type(augmentation)}.get_transform has '{variadic[0]}' beside other parameters; name "
         "the attributes of the input that it needs"
@@ -162,8 +163,9 @@ class AugInput:
             boxes: (N, 4) XYXY in pixels.
             sem_seg: (H, W) labels.
         """
-        if not isinstance(image, np.ndarray):
-            raise TypeError(f"an image is a numpy array, not {type(image).__name__}")
+        assert isinstance(image, np.ndarray), (
+            f"an image is a numpy array, not {type(image).__name__}"
+        )
         assert image.ndim in (2, 3), f"an image has 2 or 3 dimensions, not {image.ndim}"
         self.image, self.boxes, self.sem_seg = image, boxes, sem_seg
 
