@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
+from torch import nn
 
 from detectron2.config import CfgNode, get_cfg
 from seg_projects import add_seg_projects_config
+from seg_projects.engine import SegTrainer
+from seg_projects.errors import UserError
 
 SIZE = 64
 # 32 is what group norm divides.
@@ -96,6 +100,16 @@ def _limited(value: Any, limit: int) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_limited(part, limit) for part in value)
     return min(value, limit) if isinstance(value, int) else value
+
+
+def build_or_skip(cfg: CfgNode) -> nn.Module:
+    """The model of ``cfg``; a test that wants a library which is an extra is skipped without it."""
+    try:
+        return SegTrainer.build_model(cfg)
+    except UserError as error:
+        if "pip install" in str(error):
+            pytest.skip(str(error))
+        raise
 
 
 def use_generated_data(cfg: CfgNode, root: Path) -> None:

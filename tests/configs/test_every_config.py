@@ -7,20 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_configs import SIZE, shrink, use_generated_data
+from tiny_configs import SIZE, build_or_skip, shrink, use_generated_data
 from tiny_runs import REPOSITORY
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.utils.events import EventStorage
-from seg_projects.data import (
-    declare_instance_datasets,
-    declare_panoptic_datasets,
-    declare_semantic_datasets,
-)
+from seg_projects.data import declare_all
 from seg_projects.engine import SegTrainer, load_config
 from seg_projects.engine.setup import _check_class_counts
-from seg_projects.errors import UserError
 
 CONFIGS = REPOSITORY / "configs"
 LEAVES = sorted(
@@ -34,28 +29,14 @@ def _tiny(leaf: str, root: Path) -> CfgNode:
     cfg = load_config(CONFIGS / f"{leaf}.yaml")
     shrink(cfg)
     use_generated_data(cfg, root / leaf.replace("/", "_"))
-    for declare in (
-        declare_semantic_datasets,
-        declare_panoptic_datasets,
-        declare_instance_datasets,
-    ):
-        declare(cfg)
+    declare_all(cfg)
     return cfg
-
-
-def _build(cfg: CfgNode) -> torch.nn.Module:
-    try:
-        return SegTrainer.build_model(cfg)
-    except UserError as error:
-        if "pip install" in str(error):
-            pytest.skip(str(error))
-        raise
 
 
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_config_builds_learns_and_predicts(leaf: str, tmp_path: Path) -> None:
     cfg = _tiny(leaf, tmp_path)
-    model = _build(cfg)
+    model = build_or_skip(cfg)
     before = [p.detach().clone() for p in model.parameters() if p.requires_grad]
     optimizer = SegTrainer.build_optimizer(cfg, model)
     batch = next(iter(SegTrainer.build_train_loader(cfg)))

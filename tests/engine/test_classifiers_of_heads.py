@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_configs import shrink
+from tiny_configs import build_or_skip, shrink
 from tiny_runs import REPOSITORY
 
 from detectron2.config import CfgNode
-from seg_projects.engine import SegTrainer, load_config, load_weights
-from seg_projects.errors import UserError
+from seg_projects.engine import load_config, load_weights
 
 # Per config, the parameters that classify, less weight and bias.
 CLASSIFIERS = {
@@ -34,22 +33,13 @@ def _cfg(config: str, classes: int) -> CfgNode:
     return cfg
 
 
-def _build(cfg: CfgNode) -> torch.nn.Module:
-    try:
-        return SegTrainer.build_model(cfg)
-    except UserError as error:
-        if "pip install" in str(error):
-            pytest.skip(str(error))
-        raise
-
-
 @pytest.mark.parametrize("config", CLASSIFIERS)
 def test_only_classifiers_start_anew(config: str, tmp_path: Path) -> None:
-    trained = _build(_cfg(config, 7)).state_dict()
+    trained = build_or_skip(_cfg(config, 7)).state_dict()
     torch.save({"model": trained}, tmp_path / "w.pth")
     cfg = _cfg(config, 5)
     cfg.MODEL.WEIGHTS = str(tmp_path / "w.pth")
-    model = _build(cfg)
+    model = build_or_skip(cfg)
     load_weights(cfg, model, replace_classifier=True)
     state = model.state_dict()
     assert state.keys() == trained.keys()

@@ -14,11 +14,7 @@ from tiny_runs import REPOSITORY, tiny_config, tool_main, write_config
 
 from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
-from seg_projects.data import (
-    declare_instance_datasets,
-    declare_panoptic_datasets,
-    declare_semantic_datasets,
-)
+from seg_projects.data import declare_all
 from seg_projects.engine import SegTrainer, load_config, mixed_precision
 from seg_projects.engine.mixed_precision import (
     BFloat16Trainer,
@@ -68,9 +64,7 @@ def test_a_step_in_bfloat16_is_close_to_one_in_float32(leaf: str, tmp_path: Path
     cfg = load_config(REPOSITORY / f"configs/{leaf}.yaml", ["SOLVER.AMP.ENABLED", "True"])
     shrink(cfg)
     use_generated_data(cfg, tmp_path / "data")
-    declare_panoptic_datasets(cfg)
-    declare_semantic_datasets(cfg)
-    declare_instance_datasets(cfg)
+    declare_all(cfg)
     model = SegTrainer.build_model(cfg).train()
     batch = next(iter(SegTrainer.build_train_loader(cfg)))
     torch.manual_seed(1)

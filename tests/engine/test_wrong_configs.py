@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_configs import shrink, use_generated_data
+from tiny_configs import build_or_skip, shrink, use_generated_data
 from tiny_runs import REPOSITORY
 
 from detectron2.config import CfgNode
-from seg_projects.engine import SegTrainer, load_config
+from seg_projects.engine import load_config
 from seg_projects.engine.setup import declare_datasets
 from seg_projects.errors import UserError
 
@@ -51,16 +51,7 @@ def _message(config: str, root: Path, change: dict[str, Any]) -> str:
 
 def _prepare_and_build(cfg: CfgNode) -> None:
     declare_datasets(cfg)
-    _build(cfg)
-
-
-def _build(cfg: CfgNode) -> None:
-    try:
-        SegTrainer.build_model(cfg)
-    except UserError as error:
-        if "pip install" in str(error):
-            pytest.skip(str(error))
-        raise
+    build_or_skip(cfg)
 
 
 @pytest.mark.parametrize("config", ALL)
@@ -157,7 +148,7 @@ def _warnings(config: str, change: dict[str, Any], caplog: pytest.LogCaptureFixt
     cfg.merge_from_list([part for item in change.items() for part in item])
     log = "seg_projects.engine.model_checks"
     with caplog.at_level(logging.WARNING, log):
-        _build(cfg)
+        build_or_skip(cfg)
     return [record.getMessage() for record in caplog.records if record.name == log]
 
 

@@ -19,12 +19,7 @@ from PIL import Image
 from tiny_runs import REPOSITORY
 
 from detectron2.data import DatasetCatalog
-from seg_projects.data import (
-    declare_instance_datasets,
-    declare_instance_masks,
-    declare_panoptic_datasets,
-    declare_semantic_datasets,
-)
+from seg_projects.data import declare_all
 from seg_projects.data.datasets.coco_stuff import prepare_pairs
 from seg_projects.data.images import read_image
 from seg_projects.engine import load_config
@@ -113,10 +108,7 @@ def test_declared_set_has_the_counts_of_its_readme(shared_data: Path, name: str)
     config = REPOSITORY / "configs" / "base_mask_rcnn.yaml"
     cfg = load_config(config, ["MODEL.DEVICE", "cpu", "DATASETS.ROOT", str(shared_data)])
     cfg.DATASETS[kind] = [{"NAME": f"sample_{name}", **entry}]
-    declare_panoptic_datasets(cfg)
-    declare_instance_datasets(cfg)
-    declare_semantic_datasets(cfg)
-    declare_instance_masks(cfg)
+    declare_all(cfg)
     records = DatasetCatalog.get(f"sample_{name}")
     assert len(records) == images
     key = "segments_info" if kind == "PANOPTIC" else "annotations"
