@@ -16,9 +16,17 @@ from seg_projects.data.datasets.shapes import prepare_shapes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# A ResNet-18, which has one width alone, would make each checkpoint one of 135 MB.
+NARROW_RESNET = {
+    "DEPTH": 50,
+    "STEM_OUT_CHANNELS": 16,
+    "RES2_OUT_CHANNELS": 32,
+    "WIDTH_PER_GROUP": 8,
+}
 TINY_MODEL: dict[str, Any] = {
     "META_ARCHITECTURE": "SegPanopticFPN",
     "DEVICE": "cpu",
+    "RESNETS": NARROW_RESNET,
     "ANCHOR_GENERATOR": {"SIZES": [[8], [16], [32], [64], [128]]},
     "FPN": {"OUT_CHANNELS": 8, "NORM": ""},
     "RPN": {"POST_NMS_TOPK_TRAIN": 20, "POST_NMS_TOPK_TEST": 20},

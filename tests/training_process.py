@@ -31,6 +31,6 @@ def training(config: Path) -> Iterator[subprocess.Popen[str]]:
         while not (config.parent / "output/last_checkpoint").exists():
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < end
-            time.sleep(0.05)
+            time.sleep(0.01)
         yield process
         process.kill()

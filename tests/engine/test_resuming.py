@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny_runs import REPOSITORY, run_python, tiny_config, write_config
-from training_process import training
+from tiny_runs import REPOSITORY, run_python, tiny_config, tool_main, write_config
 
 from seg_projects.data.resuming import ResumableSampler, by_orientation
 from seg_projects.engine.random_numbers import (
@@ -39,10 +39,11 @@ def test_a_killed_and_resumed_training_ends_with_the_same_weights(
     tmp_path: Path, tiny_root: Path
 ) -> None:
     whole, killed = _config(tmp_path / "whole", tiny_root), _config(tmp_path / "killed", tiny_root)
-    assert run_python(TRAIN_NET, "--config-file", whole, cwd=tmp_path).returncode == 0
-    with training(killed) as process:  # killed when it has saved
-        process.kill()
-        process.wait()
+    assert tool_main("train_net")(["--config-file", str(whole)]) == 0
+    arguments = ["--import", "tests.killed_training", "--config-file", str(killed)]
+    assert run_python(TRAIN_NET, *arguments, cwd=tmp_path).returncode == -signal.SIGKILL
+    # Its last checkpoint is older than its end.
+    assert (tmp_path / "killed/output/last_checkpoint").exists()
     assert not (tmp_path / "killed/output/model_final.pth").exists()
     run = run_python(TRAIN_NET, "--config-file", killed, "--resume", cwd=tmp_path)
     assert run.returncode == 0, run.stderr

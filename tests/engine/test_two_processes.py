@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from tiny_runs import REPOSITORY
 
+# Their ResNet-18 has one width alone, and a checkpoint of 135 MB.
+NARROW = "=MODEL.RESNETS.DEPTH=50=MODEL.RESNETS.RES2_OUT_CHANNELS=32"
 CONFIGS = [
-    "overfit/panoptic_fpn_coco",
-    "overfit/panoptic_deeplab_coco",
+    f"overfit/panoptic_fpn_coco{NARROW}",
+    f"overfit/panoptic_deeplab_coco{NARROW}",
     "voc/icnet",
     "membrane/unet=MODEL.UNET.NORM=naiveSyncBN=MODEL.SEM_SEG_HEAD.NORM=naiveSyncBN",
 ]

@@ -22,7 +22,10 @@ VOID = 255
 @pytest.fixture(scope="module")
 def cfg(tmp_path_factory: pytest.TempPathFactory) -> CfgNode:
     folder = tmp_path_factory.mktemp("config")
-    return load_config(write_config(folder / "config.yaml", tiny_config(folder, folder)))
+    # Wide enough that untrained detections differ.
+    resnet = {"DEPTH": 18, "STEM_OUT_CHANNELS": 64, "RES2_OUT_CHANNELS": 64, "WIDTH_PER_GROUP": 64}
+    content = tiny_config(folder, folder, MODEL={"RESNETS": resnet})
+    return load_config(write_config(folder / "config.yaml", content))
 
 
 def _build(cfg: CfgNode, name: str) -> nn.Module:

@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_runs import REPOSITORY, prepare_tiny_shapes, tiny_config, tool_main, write_config
+from tiny_runs import (
+    NARROW_RESNET,
+    REPOSITORY,
+    prepare_tiny_shapes,
+    tiny_config,
+    tool_main,
+    write_config,
+)
 
 HEAD = {"PROJECT_CHANNELS": [4, 4, 4], "ASPP_CHANNELS": 8, "CONVS_DIM": 8, "HEAD_CHANNELS": 8}
 MODEL: dict[str, Any] = {
     "DEVICE": "cpu",
+    "RESNETS": NARROW_RESNET,
     "SEM_SEG_HEAD": {"NUM_CLASSES": 6, **HEAD},
     "INS_EMBED_HEAD": HEAD,
     # All that is above 0 may be a centre: an untrained model predicts things, too.
