@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import random
@@ -119,12 +120,14 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         default_setup(config(tmp_path / "out"), arguments())
 
 
-@pytest.mark.skipif(
-    os.name != "posix" or os.geteuid() == 0,
-    reason="root may write everywhere, and Windows has no such mode",
-)
-def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(**_options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    if os.name != "posix" or os.geteuid() == 0:
+        # Root may write everywhere, and Windows has no such mode.
+        monkeypatch.setattr("tempfile.TemporaryFile", deny)
     with pytest.raises(PermissionError, match="set OUTPUT_DIR to a folder that can"):
         default_setup(config(tmp_path), arguments())
 
