@@ -79,3 +79,13 @@ def test_counts_tell_one_sided_classes_and_leave_out_absent_ones() -> None:
     assert counts[:, 0].tolist() == pytest.approx([1, 1, 0.6, 1 / 9, 0, 0])
     assert counts[:, 1].tolist() == counts[:, 2].tolist() == [0, 0, 0, 0, 1, diagonal]
     assert not counts[:, 3].any()
+
+
+def test_counts_are_in_the_unit_of_the_spacing() -> None:
+    truth, predicted = np.zeros((2, 4, 5), dtype=int)
+    truth[0, 0] = predicted[3, 4] = 1
+    predicted[0, 4] = 2
+    counts = surface_counts(truth, predicted, 3, (2, 0.5))
+    distance, diagonal = math.hypot(3 * 2, 4 * 0.5), math.hypot(4 * 2, 5 * 0.5)
+    assert counts[:, 1].tolist() == pytest.approx([1, distance, distance, distance, 0, 0])
+    assert counts[:, 2].tolist() == pytest.approx([0, 0, 0, 0, 1, diagonal])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch import Tensor
 from seg_projects.postprocessing import merge_instances_and_stuff
 
 LIMITS = {"overlap_threshold": 0.5, "stuff_area_limit": 2, "score_threshold": 0.5}
+
+STUFF = {"id": 2, "isthing": False, "category_id": 2}
 
 
 def _merge(
@@ -70,6 +73,21 @@ def test_no_instances_and_one_pixel() -> None:
     )
     assert panoptic.tolist() == [[1]]
     assert [s["category_id"] for s in segments] == [3]
+
+
+# A box within the image, and boxes that end at two of its sides each.
+@pytest.mark.parametrize(
+    "box", [(2.2, 3.1, 4.6, 5.9), (0.0, 0.4, 3.5, 2.0), (4.7, 5.2, 8.0, 8.0), (0.0, 0.0, 8.0, 8.0)]
+)
+def test_masks_are_seen_up_to_a_pixel_beyond_their_boxes(box: tuple[float, ...]) -> None:
+    x0, y0, x1, y1 = box
+    mask = torch.zeros(1, 8, 8, dtype=torch.bool)
+    mask[0, max(0, int(y0) - 1) : ceil(y1) + 1, max(0, int(x0) - 1) : ceil(x1) + 1] = True
+    one = (torch.tensor([box]), torch.tensor([0.9]), torch.tensor([5]))
+    labels = torch.full((8, 8), 2)
+    panoptic, segments = merge_instances_and_stuff(mask, *one, labels, **LIMITS)
+    assert torch.equal(panoptic == 1, mask[0])
+    assert segments[1:] == ([{**STUFF, "area": 64 - int(mask.sum())}] if not mask.all() else [])
 
 
 def test_inputs_stay_as_they_are() -> None:

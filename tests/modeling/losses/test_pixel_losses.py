@@ -16,6 +16,7 @@ from seg_projects.modeling.losses import (
     sigmoid_focal_loss,
     sigmoid_hard_pixel_cross_entropy_loss,
 )
+from seg_projects.modeling.losses.labels import label_planes
 
 VOID = 255
 
@@ -62,14 +63,27 @@ def test_keeps_the_hardest_pixels(four_pixels, fraction, expected):
     assert loss.item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    "loss", [hard_pixel_cross_entropy_loss, sigmoid_hard_pixel_cross_entropy_loss]
+)
+def test_a_fifth_is_kept_where_nothing_is_said_rounded_down(loss):
+    # Two planes of 7 pixels: 0.2 keeps 1 pixel of 7, or 2 answers of 14.
+    logits, target = torch.randn(1, 2, 1, 7), torch.randint(0, 2, (1, 1, 7))
+    found = loss(logits, target, ignore_value=VOID)
+    every = loss(logits, target, ignore_value=VOID, fraction=0.285)
+    assert found == loss(logits, target, ignore_value=VOID, fraction=0.2)
+    assert (found == every) == (loss is hard_pixel_cross_entropy_loss)
+
+
 def test_keeps_at_least_one_pixel(four_pixels):
     loss = hard_pixel_cross_entropy_loss(*four_pixels, fraction=0.01, ignore_value=VOID)
     assert loss.item() == pytest.approx(log(4))
 
 
-def test_focal_turns_away_from_easy_pixels(four_pixels):
+@pytest.mark.parametrize("options", [{"gamma": 2}, {}])
+def test_focal_turns_away_from_easy_pixels(four_pixels, options):
     # The factors are 1/4, 1/16 and 9/16.
-    loss = focal_loss(*four_pixels, ignore_value=VOID, gamma=2)
+    loss = focal_loss(*four_pixels, ignore_value=VOID, **options)
     assert loss.item() == pytest.approx((log(2) / 4 + log(4 / 3) / 16 + log(4) * 9 / 16) / 3)
 
 
@@ -84,6 +98,23 @@ def test_focal_of_certain_pixels_has_a_finite_gradient(gamma):
     focal_loss(logits, torch.zeros(1, 1, 1).long(), ignore_value=VOID, gamma=gamma).backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "planes", "expected"),
+    [
+        (cross_entropy_loss, 2, log(2)),
+        (hard_pixel_cross_entropy_loss, 2, log(2)),
+        (focal_loss, 2, log(2) / 4),
+        (sigmoid_cross_entropy_loss, 1, log(2)),
+        (sigmoid_hard_pixel_cross_entropy_loss, 1, log(2)),
+        (sigmoid_focal_loss, 1, log(2) / 4),
+    ],
+)
+def test_a_single_answer_counts_in_full(loss, planes, expected):
+    # One pixel of probability 1/2.
+    logits, target = torch.zeros(1, planes, 1, 1), torch.zeros(1, 1, 1).long()
+    assert loss(logits, target, ignore_value=VOID).item() == pytest.approx(expected)
 
 
 # Pixel 0 has class 0, pixel 1 is ignored; all probabilities are 1/4 and 1/2.
@@ -131,11 +162,19 @@ def test_sigmoid_focal_follows_its_definition():
         (hard_pixel_cross_entropy_loss, {"fraction": 0}, "fraction=0"),
         (hard_pixel_cross_entropy_loss, {"class_weights": [1]}, "has 1 values, K is 2"),
         (focal_loss, {"gamma": -1}, "gamma=-1"),
+        (sigmoid_focal_loss, {"gamma": -1}, "gamma=-1"),
     ],
 )
 def test_values_out_of_range_are_refused(four_pixels, loss, options, message):
     with pytest.raises(ValueError, match=message):
         loss(*four_pixels, ignore_value=VOID, **options)
+
+
+def test_planes_have_neither_label_nor_weight_where_ignored():
+    target = torch.tensor([[1, VOID], [VOID, 0]]).view(1, 2, 1, 2)
+    planes = label_planes(target, SIGMOID_LOGITS, ignore_value=VOID)
+    assert planes.labels.flatten().tolist() == [1, 0, 0, 0]
+    assert planes.valid.flatten().tolist() == [1, 0, 0, 1]
 
 
 def test_planes_of_another_class_count_are_refused():

@@ -137,6 +137,13 @@ def test_boundary_loss_weighs_probability_by_distance():
         assert loss(logits, target, ignore_value=VOID).item() == pytest.approx(0.5 * 3 / 6)
 
 
+def test_boundary_loss_knows_no_void_pixels():
+    # Class 0 is pixel 0: distances -1, 2, 3; class 1 pixels 2 and 3: 2, -1, -2. Void is pixel 1.
+    logits, target = torch.zeros(1, 2, 1, 4), torch.tensor([[[0, VOID, 1, 1]]])
+    for loss in (boundary_loss, sigmoid_boundary_loss):
+        assert loss(logits, target, ignore_value=VOID).item() == pytest.approx(0.5 * 3 / 6)
+
+
 def test_boundary_loss_pulls_towards_the_region():
     logits = torch.zeros(1, 2, 1, 5, requires_grad=True)
     boundary_loss(logits, torch.tensor([[[0, 0, 0, 1, 1]]]), ignore_value=VOID).backward()
