@@ -6,14 +6,16 @@ import json
 import math
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-# What open_atomically() writes to.
+# Where files and folders are made.
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+_COPIED_AT_ONCE = 1 << 20  # bytes
 
 
 @contextmanager
@@ -25,7 +27,18 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            _become(temporary, file, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def copy_atomically(source: Path, path: Path) -> None:
+    """Copies ``source`` to ``path`` in one step; as after any copy, the system may write later."""
+    temporary, file = _open_temporary(path)
+    try:
+        with file, source.open("rb") as content:
+            shutil.copyfileobj(content, file, _COPIED_AT_ONCE)
+            _become(temporary, file, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -33,7 +46,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
 def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
     """A new file beside ``path``, locked as long as it is open: killing its process unlocks it."""
     while True:
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        temporary = _temporary_of(path)
         file = temporary.open("xb")
         # Another process may have taken it for a stale one before it was locked.
         if not _lock(file, wait=True) or os.fstat(file.fileno()).st_nlink:
@@ -41,26 +54,82 @@ def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
         file.close()
 
 
-def remove_stale_files(folder: Path) -> list[Path]:
-    """Removes what killed processes have left of their :func:`open_atomically` in ``folder``.
+def _temporary_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
 
-    Files that a running process writes to stay, and all of them where files cannot be locked.
+
+def _become(temporary: Path, file: BinaryIO, path: Path) -> None:
+    """Gives the finished file its name, while it is locked where open files can be renamed."""
+    file.flush()
+    if os.name != "posix":
+        file.close()
+    temporary.replace(path)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside ``path``, which is not touched; removed in the end."""
+    while True:
+        scratch = _temporary_of(path)
+        scratch.mkdir()
+        with _locked(scratch, wait=True):
+            # As of files: it may have been taken for a stale one.
+            if not scratch.is_dir():
+                continue
+            try:
+                yield scratch
+            finally:
+                shutil.rmtree(scratch)
+        return
+
+
+def remove_stale_files(folder: Path, *, below: bool = False) -> list[Path]:
+    """Removes what killed processes have left of the functions above in ``folder``.
+
+    What a running process writes to stays, and all of it where files cannot be locked.
+
+    Args:
+        folder: need not be there.
+        below: whether to look into the folders in it, too; not into those behind links.
     """
     removed = []
-    for path in folder.glob(".*.tmp"):
-        if TEMPORARY.fullmatch(path.name) is None:
-            continue
+    for path in _temporaries(folder, below=below):
         try:
-            with path.open("rb") as file:
-                if _lock(file, wait=False):
+            with _locked(path, wait=False) as locked:
+                if not locked:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
                     path.unlink()
-                    removed.append(path)
+                removed.append(path)
         except OSError:  # its process has finished it meanwhile, or it belongs to someone else
             continue
     return removed
 
 
-def _lock(file: BinaryIO, *, wait: bool) -> bool:
+def _temporaries(folder: Path, *, below: bool) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        own = [n for n in (*folders, *names) if n[0] == "." and TEMPORARY.fullmatch(n)]
+        folders[:] = [name for name in folders if below and name not in own]
+        yield from (Path(parent, name) for name in own)
+
+
+@contextmanager
+def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether a file or folder could be locked, for as long as the context lasts."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:  # it is gone; or a folder, where these cannot be opened
+        yield False
+        return
+    try:
+        yield _lock(file, wait=wait)
+    finally:
+        os.close(file)
+
+
+def _lock(file: BinaryIO | int, *, wait: bool) -> bool:
     """Locks ``file`` until it is closed; False where there are no locks, or another has it."""
     try:
         import fcntl

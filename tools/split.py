@@ -50,7 +50,7 @@ def split(args: argparse.Namespace) -> int:
     from seg_projects.data.doctor import read_annotations
     from seg_projects.data.split import split_coco
     from seg_projects.errors import UserError
-    from seg_projects.files import write_json
+    from seg_projects.files import remove_stale_files, write_json
 
     shares = [1.0] * args.folds if args.folds else [share for _, share in args.parts]
     folder = args.output or args.json.parent
@@ -61,6 +61,7 @@ def split(args: argparse.Namespace) -> int:
     if folder / args.json.name in [folder / f"{name}.json" for name in files]:
         raise UserError(f"A part would overwrite {args.json}: choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
+    remove_stale_files(folder)
     for name, part in files.items():
         write_json(folder / f"{name}.json", part)
         counts = f"{len(part['images'])} images, {len(part['annotations'])} annotations"

@@ -40,6 +40,7 @@ def convert(args: argparse.Namespace, log: ConversionLog) -> Path:
         names=args.names or (args.categories if args.tool == "two-channels" else None),
     )
     choice = _choice(args, options)
+    _output(args).remove_stale()
     images = READERS[args.tool](args.source, options, log)
     if args.to == "instances":
         return write_coco_instances(images, choice, _output(args), log)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from seg_projects.data.conversion.annotated import AnnotatedImage, Record
 from seg_projects.errors import UserError
-from seg_projects.files import write_atomically
+from seg_projects.files import copy_atomically, remove_stale_files, write_atomically
 
 
 @dataclass(slots=True)
@@ -45,6 +44,12 @@ class OutputFolder:
         """Folder of the PNG files."""
         return self.root / f"{self.name}_masks"
 
+    def remove_stale(self) -> None:
+        """Removes what a conversion that was killed has left half-written."""
+        remove_stale_files(self.root)
+        for folder in (self.images, self.masks):
+            remove_stale_files(folder, below=True)
+
     def add_image(self, image: AnnotatedImage, number: int) -> Record:
         """Copies the image, its bytes unchanged; returns its COCO record.
 
@@ -62,9 +67,7 @@ class OutputFolder:
         elif path.exists() and path.samefile(image.source):
             raise UserError(f"The output {path} is the source itself: choose another --output.")
         else:
-            temporary = path.with_name(f".{path.name}.part")
-            shutil.copyfile(image.source, temporary)
-            temporary.replace(path)
+            copy_atomically(image.source, path)
         return {
             "id": number if image.image_id is None else image.image_id,
             "file_name": image.file_name,

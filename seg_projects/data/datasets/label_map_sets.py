@@ -6,7 +6,6 @@ Written are ``images/SPLIT/*``, ``labels/SPLIT/*.png`` (classes from 0, 255 is i
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from seg_projects.data.conversion.coco_panoptic import write_png
 from seg_projects.data.conversion.image_files import list_images, read_pixels, require_folder
 from seg_projects.data.datasets.preparation import in_parallel
 from seg_projects.errors import UserError
-from seg_projects.files import write_atomically
+from seg_projects.files import copy_atomically, write_atomically
 
 IGNORED = 255
 PET_CLASSES = ("background", "cat", "dog")
@@ -105,9 +104,7 @@ def _prepare_one(item: LabelledImage, output: Path) -> None:
     image = output / "images" / item.split / item.image.name
     if not image.is_file():
         image.parent.mkdir(parents=True, exist_ok=True)
-        temporary = image.with_name(f".{image.name}.part")
-        shutil.copyfile(item.image, temporary)
-        temporary.replace(image)
+        copy_atomically(item.image, image)
     label = output / "labels" / item.split / f"{item.image.stem}.png"
     if not label.is_file():
         write_png(label, _classes_of(item))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seg_projects.command_line import run_tool
+from seg_projects.files import remove_stale_files
 
 
 def prepare_label_maps(
@@ -34,6 +35,7 @@ def prepare_label_maps(
     args = parser.parse_args(argv)
 
     def work() -> int:
+        remove_stale_files(args.output, below=True)
         sys.stdout.write(f"{prepare(args.source, args.output)}\n")
         return 0
 
@@ -68,6 +70,7 @@ def prepare_in_place(
     args = parser.parse_args(argv)
 
     def work() -> int:
+        remove_stale_files(args.folder, below=True)
         sys.stdout.write("".join(f"{path}\n" for path in prepare(args.folder)))
         return 0
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from seg_projects.data.datasets import shapes_scene as scene
 from seg_projects.errors import UserError
+from seg_projects.files import remove_stale_files, scratch_folder
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +134,7 @@ def prepare_shapes(
     """
     parameters = _checked_parameters(num_train=num_train, num_val=num_val, size=size, seed=seed)
     folder = Path(root) / "shapes"
+    remove_stale_files(folder.parent)
     found = _recorded_parameters(folder)
     if found == parameters and _is_complete(folder):
         return folder
@@ -143,12 +144,12 @@ def prepare_shapes(
             f"root than {root}."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".shapes-", dir=folder.parent) as scratch:
-        fresh = Path(scratch) / "fresh"
+    with scratch_folder(folder) as scratch:
+        fresh = scratch / "fresh"
         for split, count in (("train", num_train), ("val", num_val)):
             _write_split(fresh, split, count, parameters)
         if folder.exists():
-            folder.rename(Path(scratch) / "former")
+            folder.rename(scratch / "former")
         fresh.rename(folder)
     logger.info("Wrote %d training and %d validation scenes to %s", num_train, num_val, folder)
     return folder

@@ -49,11 +49,11 @@ def _main(name: str) -> Callable[[list[str]], int]:
 
 
 def _tree(folder: Path) -> dict[str, bytes]:
-    """What is in the files below ``folder``, less the hidden ones that a kill leaves behind."""
+    """What is in the files below ``folder``, hidden ones too."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file()
     }
 
 

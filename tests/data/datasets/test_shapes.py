@@ -139,6 +139,12 @@ def test_a_finished_set_is_left_alone(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+def test_what_a_killed_run_has_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f".shapes.{'0' * 32}.tmp" / "fresh").mkdir(parents=True)
+    small_set(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
+
+
 def test_other_arguments_replace_the_whole_set(tmp_path: Path) -> None:
     folder = small_set(tmp_path)
     (folder / "derived.npz").write_bytes(b"made from the former set")
