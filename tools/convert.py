@@ -90,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         written = convert(args, log)
         following = describe_training(args, CONFIGS)
     except UserError:
-        print(log.table(), file=sys.stderr)
+        if table := log.table():
+            print(table, file=sys.stderr)
         raise
     print(log.table() or "Nothing was left out.")
     print(f"Written: {written}")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
+import unicodedata
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +90,9 @@ def checked_size(
 def locate_image(folder: Path, name: str) -> tuple[Path, str]:
     """The file of the image that an annotation names, and its name within the data set.
 
-    Tools write paths of their own machines, such as ``/data/upload/1/a.jpg``. Where
-    ``folder`` has no such file, the last part of the name counts; nothing outside is looked at.
+    Tools write paths of their own machines, such as ``/data/upload/1/a.jpg``: the longest end of
+    it that ``folder`` has a file of counts, whatever its case and the form of its accents, else
+    the last part. Nothing outside is looked at.
 
     Raises:
         ValueError: there is no name.
@@ -95,13 +100,47 @@ def locate_image(folder: Path, name: str) -> tuple[Path, str]:
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     if not parts or "\0" in name:
         raise ValueError(f"{name!r} names no image")
+    inside = parts
     if ".." in parts or ":" in parts[0]:
-        parts = parts[-1:]
-    path = folder.joinpath(*parts)
-    if len(parts) > 1 and not is_file(path) and is_file(folder / parts[-1]):
-        parts = parts[-1:]
-        path = folder / parts[-1]
-    return path, "/".join(parts)
+        # Behind the drive, the host, the way out.
+        last = max(i for i, part in enumerate(parts) if part == ".." or (not i and ":" in part))
+        inside = parts[last + 1 :] or parts[-1:]
+    for start in range(len(inside)):
+        path = same_file(folder.joinpath(*inside[start:]))
+        if path is not None:
+            return path, path.relative_to(folder).as_posix()
+    kept = parts if inside is parts else inside[-1:]
+    return folder.joinpath(*kept), "/".join(kept)
+
+
+def same_file(path: Path) -> Path | None:
+    """``path``, if it is a file; else the one beside it that Windows or macOS takes for the same.
+
+    That is the only one whose name differs in case, or in how accents are written, alone.
+    """
+    if is_file(path):
+        return path
+    try:
+        listed = _names_by_fold(str(path.parent), path.parent.stat().st_mtime_ns)
+    except OSError:  # there is no such folder
+        return None
+    names = listed.get(_folded(path.name), [])
+    return path.with_name(names[0]) if len(names) == 1 else None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+@lru_cache(maxsize=8)
+def _names_by_fold(folder: str, modified_ns: int) -> dict[str, list[str]]:
+    """The files in ``folder``, listed once: there may be as many questions as images."""
+    names = defaultdict(list)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                names[_folded(entry.name)].append(entry.name)
+    return names
 
 
 def is_file(path: Path) -> bool:
@@ -203,7 +242,7 @@ def read_names(path: Path) -> dict[int, str]:
                 f"{path}: {error!r}; expected {{value: name}} or COCO categories."
             ) from error
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"The file of names {path} cannot be read: {error}.") from error
     return {value: line.strip() for value, line in enumerate(lines) if line.strip()}

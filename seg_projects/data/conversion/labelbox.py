@@ -50,7 +50,7 @@ def read_labelbox(
 
 def _rows(source: Path) -> list[Any]:
     try:
-        text = source.read_text(encoding="utf-8").strip()
+        text = source.read_text(encoding="utf-8-sig").strip()
         if text.startswith("["):
             return list(json.loads(text))
         return [json.loads(line) for line in text.splitlines() if line.strip()]

@@ -20,9 +20,9 @@ from seg_projects.data.conversion.annotated import (
 )
 from seg_projects.data.conversion.image_files import (
     checked_size,
-    is_file,
     read_json,
     read_pixels,
+    same_file,
 )
 from seg_projects.errors import UserError
 
@@ -77,8 +77,9 @@ def _find_image(
     stated = str(content.get("imagePath") or "").replace("\\", "/")
     name = PurePosixPath(stated).name
     for path in (file.parent / stated, (options.images or file.parent) / name):
-        if name and is_file(path) and path.suffix != ".json":
-            return path, name
+        found = same_file(path) if name and path.suffix != ".json" else None
+        if found is not None:
+            return found, found.name
     if not content.get("imageData"):
         log.note("missing image", f"{file}: {stated or 'no imagePath'} does not exist; left out")
         return None

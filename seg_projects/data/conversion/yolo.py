@@ -41,7 +41,7 @@ def read_yolo(source: Path, options: ReaderOptions, log: ConversionLog) -> Itera
         if size is None:
             continue
         # Bytes that are no text make their line an unusable shape.
-        content = text.read_text(encoding="utf-8", errors="replace") if text.is_file() else ""
+        content = text.read_text(encoding="utf-8-sig", errors="replace") if text.is_file() else ""
         yield AnnotatedImage(
             file_name=relative.as_posix(),
             source=path,
@@ -56,7 +56,7 @@ def _settings(source: Path, options: ReaderOptions) -> dict[str, Any]:
     if options.names is not None and options.names.suffix in (".yaml", ".yml"):
         file = options.names
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
     except OSError:
         return {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:

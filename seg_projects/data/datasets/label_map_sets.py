@@ -81,7 +81,7 @@ def prepare_ade(source: Path, output: Path) -> Path:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
     return [line for line in lines if line.strip() and not line.startswith("#")]

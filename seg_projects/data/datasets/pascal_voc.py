@@ -37,7 +37,7 @@ def voc_stems(root: Path, split: str) -> list[str]:
     """
     path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
     require_files([path], _REMEDY)
-    stems = path.read_text(encoding="utf-8").split()
+    stems = path.read_text(encoding="utf-8-sig").split()
     if not stems:
         raise UserError(f"{path} lists no image.")
     return stems

@@ -75,7 +75,7 @@ def listed_stems(root: Path, entry: Mapping[str, Any]) -> list[str | int] | None
         return listed
     require_present(entry["NAME"], paths=[root / listed])
     try:
-        lines = (root / listed).read_text(encoding="utf-8").splitlines()
+        lines = (root / listed).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"{root / listed} cannot be read as a list of names: {error}.") from error
     return [line.strip() for line in lines if line.strip()]

@@ -10,7 +10,7 @@ import numpy as np
 from seg_projects.data.class_masks import mask_values, other_values
 from seg_projects.data.datasets.class_masks import class_mask_record, find_class_masks
 from seg_projects.data.doctor.findings import Finding, Record
-from seg_projects.data.doctor.label_maps import images_by_stem
+from seg_projects.data.doctor.label_maps import check_subfolders, images_by_stem
 from seg_projects.errors import UserError
 
 
@@ -42,7 +42,7 @@ def match_class_masks(
         for stem in sorted(strays):
             text = f"the mask {name}/{stem} has no image in {images}"
             findings.append(Finding("missing image", stem, text))
-    return records, findings
+    return records, [*findings, *check_subfolders(images, masks)]
 
 
 def check_class_masks(

@@ -67,6 +67,7 @@ KINDS: dict[str, Severity] = {
     "unreadable label map": "error",
     "label map of another size": "error",
     "label value without class": "error",
+    "images in a subfolder": "warning",
     "missing class mask": "error",
     "unreadable class mask": "error",
     "class mask of another size": "error",

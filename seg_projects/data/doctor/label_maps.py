@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from seg_projects.data.conversion.image_files import IMAGE_SUFFIXES, read_pixels
+from seg_projects.data.conversion.image_files import IMAGE_SUFFIXES, list_images, read_pixels
 from seg_projects.data.datasets.semantic import label_map_records
 from seg_projects.data.doctor.findings import Finding, Record
 from seg_projects.data.label_maps import IGNORED, UNKNOWN
@@ -37,7 +38,16 @@ def match_label_maps(images: Path, labels: Path) -> tuple[list[Record], list[Fin
             records += label_map_records([(stem, path, maps[stem])])
         except UserError as error:
             findings.append(Finding("unreadable image", path.name, str(error)))
-    return records, findings
+    return records, [*findings, *check_subfolders(images, labels)]
+
+
+def check_subfolders(images: Path, masks: Path) -> Iterator[Finding]:
+    """Images that lie deeper, where a training does not look; the ``masks`` may lie there."""
+    found = (path.parent for path in list_images(images) if masks not in path.parents)
+    counts = Counter(folder for folder in found if folder != images)
+    for folder, count in counts.items():
+        text = f"{count} images in it are not looked at; tools/convert.py takes such folders"
+        yield Finding("images in a subfolder", folder.relative_to(images).as_posix(), text)
 
 
 def images_by_stem(folder: Path) -> tuple[dict[str, Path], list[Finding]]:

@@ -316,6 +316,15 @@ def test_every_file_without_a_partner_is_listed(folder: Path) -> None:
     ]
 
 
+def test_images_below_the_folder_are_named_and_masks_there_are_not(folder: Path) -> None:
+    for name in ("images/a", "images/day 2/a", "images/labels/a", "images/labels/b"):
+        write_png(folder / f"{name}.png", np.zeros((10, 12), np.uint8))
+    _, found = match_label_maps(folder / "images", folder / "images" / "labels")
+    below = [(f.where, f.severity, f.text) for f in found if f.kind == "images in a subfolder"]
+    text = "1 images in it are not looked at; tools/convert.py takes such folders"
+    assert below == [("day 2", "warning", text)]
+
+
 def test_tool_looks_at_label_maps(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in "ab":
         write_png(folder / "labels" / f"{name}.png", np.full((10, 12), 2, np.uint8))
@@ -328,8 +337,11 @@ def test_tool_looks_at_label_maps(folder: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_every_kind_is_planted() -> None:
-    planted = {kind for kind, _ in INSTANCES + PANOPTIC} | {kind for kind, *_ in LABEL_MAPS}
-    planted |= {"image in two splits", "more instances than the divisor"}
+    planted = {"images in a subfolder", *(kind for kind, _ in INSTANCES + PANOPTIC)}
+    planted |= {kind for kind, *_ in LABEL_MAPS} | {
+        "image in two splits",
+        "more instances than the divisor",
+    }
     # Planted in test_class_masks.py, test_near_duplicates.py and in test_conversion.py.
     planted |= {kind for kind in KINDS if "class mask" in kind} | {"class without pixels"}
     planted |= {"near-duplicate image", "near-duplicate in two splits", "left out by the reader"}
