@@ -6,6 +6,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import Metadata
+from seg_projects.architectures import is_kind
 from seg_projects.errors import UserError
 
 
@@ -81,7 +82,7 @@ def add_panoptic_deeplab_keys(cfg: CfgNode) -> None:
 
 def needs_joint_classes(cfg: CfgNode) -> bool:
     """Whether the model has one semantic class per category, things too, as Panoptic-DeepLab."""
-    return "PanopticDeepLab" in cfg.MODEL.META_ARCHITECTURE
+    return is_kind(cfg, "PanopticDeepLab")
 
 
 def check_joint_classes(metadata: Metadata) -> None:

@@ -17,6 +17,7 @@ from detectron2.modeling import (
     SEM_SEG_HEADS_REGISTRY,
 )
 from detectron2.utils import comm
+from seg_projects.architectures import is_kind
 from seg_projects.data.augmentation import listed_sizes
 from seg_projects.errors import UserError
 from seg_projects.modeling.semantic_heads.base import listed_maps
@@ -25,6 +26,11 @@ logger = logging.getLogger(__name__)
 
 # What ``get_norm`` takes; "" is none.
 NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
+# Of softmax: a pixel has one class.
+SOFTMAX_LOSSES = (
+    *("cross_entropy", "hard_pixel_cross_entropy", "focal"),
+    *("dice", "lovasz_softmax", "boundary"),
+)
 # Heads with a loss of their own, and those that extend them by the losses of the config.
 WITH_LOSSES = {
     "SemSegFPNHead": "SegFPNHead",
@@ -35,12 +41,12 @@ WITH_LOSSES = {
 
 def has_semantic_head(cfg: CfgNode) -> bool:
     """Whether the meta-architecture classifies pixels."""
-    return any(part in cfg.MODEL.META_ARCHITECTURE for part in ("Semantic", "Panoptic"))
+    return is_kind(cfg, "Semantic", "Panoptic")
 
 
 def has_region_heads(cfg: CfgNode) -> bool:
     """Whether the meta-architecture looks at boxes."""
-    return any(part in cfg.MODEL.META_ARCHITECTURE for part in ("RCNN", "PanopticFPN"))
+    return is_kind(cfg, "RCNN", "PanopticFPN")
 
 
 def augments_detections(cfg: CfgNode) -> bool:
@@ -97,7 +103,7 @@ def check_losses(cfg: CfgNode) -> None:
         UserError: head or meta-architecture would pass them over.
     """
     head, architecture = cfg.MODEL.SEM_SEG_HEAD, cfg.MODEL.META_ARCHITECTURE
-    if head.AUXILIARY and ("Panoptic" in architecture or architecture == "SemanticSegmentor"):
+    if head.AUXILIARY and has_semantic_head(cfg) and not is_kind(cfg, "SegSemanticSegmentor"):
         raise UserError(
             f"MODEL.SEM_SEG_HEAD.AUXILIARY is {head.AUXILIARY}, but MODEL.META_ARCHITECTURE "
             f"{architecture} has no auxiliary losses: SegSemanticSegmentor has."
@@ -108,6 +114,19 @@ def check_losses(cfg: CfgNode) -> None:
             f"MODEL.SEM_SEG_HEAD.LOSSES is {head.LOSSES}, but {head.NAME} has a loss of its own: "
             f"{WITH_LOSSES[head.NAME]} takes them."
         )
+    entries = [entry for entry in head.LOSSES if isinstance(entry, list | tuple) and entry]
+    softmax = [entry[0] for entry in entries if entry[0] in SOFTMAX_LOSSES]
+    if is_kind(cfg, "Semantic") and head.NUM_CLASSES == 1 and softmax:
+        raise UserError(
+            f"MODEL.SEM_SEG_HEAD.NUM_CLASSES is 1, of which {softmax[0]} has nothing to learn: "
+            "give the background a class of its own, or declare DATASETS.CLASS_MASKS and take "
+            "sigmoid losses."
+        )
+    if cfg.MODEL.PANOPTIC_FPN.LEARN_BALANCE and not is_kind(cfg, "SegPanopticFPN"):
+        raise UserError(
+            "MODEL.PANOPTIC_FPN.LEARN_BALANCE is True, but MODEL.META_ARCHITECTURE "
+            f"{architecture} balances no branches: SegPanopticFPN does."
+        )
 
 
 def check_inference(cfg: CfgNode) -> None:
@@ -117,14 +136,14 @@ def check_inference(cfg: CfgNode) -> None:
         UserError: the meta-architecture would pass them over.
     """
     architecture = cfg.MODEL.META_ARCHITECTURE
-    whole_image = has_region_heads(cfg) or "Panoptic" in architecture
-    if cfg.MODEL.SLIDING_WINDOW.SIZE and (whole_image or architecture == "SemanticSegmentor"):
+    semantic = has_semantic_head(cfg) and not is_kind(cfg, "SegSemanticSegmentor")
+    if cfg.MODEL.SLIDING_WINDOW.SIZE and (semantic or has_region_heads(cfg)):
         raise UserError(
             f"MODEL.SLIDING_WINDOW.SIZE is {list(cfg.MODEL.SLIDING_WINDOW.SIZE)}, but "
             f"MODEL.META_ARCHITECTURE {architecture} sees whole images: SegSemanticSegmentor has "
             "windows."
         )
-    if cfg.TEST.AUG.ENABLED and ("Panoptic" in architecture or architecture == "SemanticSegmentor"):
+    if cfg.TEST.AUG.ENABLED and semantic:
         raise UserError(
             f"TEST.AUG.ENABLED is True, but MODEL.META_ARCHITECTURE {architecture} has no "
             "augmentation at test time: SegSemanticSegmentor and GeneralizedRCNN have."
@@ -161,7 +180,7 @@ def check_features(cfg: CfgNode, shapes: Mapping[str, ShapeSpec]) -> None:
     if has_region_heads(cfg):
         keys["MODEL.RPN.IN_FEATURES"] = cfg.MODEL.RPN.IN_FEATURES
         keys["MODEL.ROI_HEADS.IN_FEATURES"] = cfg.MODEL.ROI_HEADS.IN_FEATURES
-    if "PanopticDeepLab" in cfg.MODEL.META_ARCHITECTURE:
+    if is_kind(cfg, "PanopticDeepLab"):
         keys["MODEL.INS_EMBED_HEAD.IN_FEATURES"] = cfg.MODEL.INS_EMBED_HEAD.IN_FEATURES
     for key, names in keys.items():
         _check_each(key, names, shapes, f"the backbone gives {listed_maps(shapes)}")

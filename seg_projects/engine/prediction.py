@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from detectron2.config import CfgNode
+from seg_projects.architectures import is_kind
 from seg_projects.data.datasets.class_masks import holds_class_masks
 from seg_projects.engine.class_mask_prediction import ClassMaskFiles, ClassMaskPredictor
 from seg_projects.engine.instance_prediction import InstanceFiles, InstancePredictor
@@ -21,10 +22,9 @@ Kind = Literal["panoptic", "semantic", "class_masks", "instances"]
 
 def prediction_kind(cfg: CfgNode) -> Kind:
     """What the model gives, by its meta-architecture and what it was trained with."""
-    name = cfg.MODEL.META_ARCHITECTURE
-    if "Panoptic" in name:
+    if is_kind(cfg, "Panoptic"):
         return "panoptic"
-    if "Semantic" in name:
+    if is_kind(cfg, "Semantic"):
         return "class_masks" if holds_class_masks(cfg) else "semantic"
     return "instances"
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
+from seg_projects.architectures import is_kind
 from seg_projects.data.categories import OutputCategories
 from seg_projects.data.datasets.panoptic import IGNORE_LABEL
 from seg_projects.deeplab_config import needs_joint_classes
@@ -30,7 +31,7 @@ class PanopticPredictor:
 
     def __init__(self, cfg: CfgNode) -> None:
         """Takes a config whose weights exist; see :func:`find_weights`."""
-        if "Panoptic" not in cfg.MODEL.META_ARCHITECTURE:
+        if not is_kind(cfg, "Panoptic"):
             raise UserError(
                 f"MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE!r}; a panoptic "
                 "prediction needs a panoptic model such as SegPanopticFPN."

@@ -21,6 +21,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from seg_projects.architectures import is_kind
 from seg_projects.config import add_seg_projects_config
 from seg_projects.data import declare_all
 from seg_projects.data.categories import output_categories
@@ -239,7 +240,7 @@ def _check_datasets(cfg: CfgNode, *, eval_only: bool) -> None:
 
 def _check_questions(cfg: CfgNode, name: str) -> None:
     """Checks that a pixel may have several of the model's classes, as it may in the data."""
-    if "Semantic" not in cfg.MODEL.META_ARCHITECTURE:
+    if not is_kind(cfg, "Semantic"):
         raise UserError(
             f"Data set {name!r} has masks of classes, which MODEL.META_ARCHITECTURE "
             f"{cfg.MODEL.META_ARCHITECTURE} does not take: SegSemanticSegmentor does."
@@ -262,11 +263,11 @@ def _check_class_counts(cfg: CfgNode, name: str) -> None:
     }
     if needs_joint_classes(cfg):
         check_joint_classes(metadata)
-    if "Semantic" in cfg.MODEL.META_ARCHITECTURE or needs_joint_classes(cfg):
+    if is_kind(cfg, "Semantic") or needs_joint_classes(cfg):
         del wanted["MODEL.ROI_HEADS.NUM_CLASSES"]
-    elif "RCNN" in cfg.MODEL.META_ARCHITECTURE:
+    elif is_kind(cfg, "RCNN") and not is_kind(cfg, "Panoptic"):
         del wanted["MODEL.SEM_SEG_HEAD.NUM_CLASSES"]
-    elif "Panoptic" not in cfg.MODEL.META_ARCHITECTURE:
+    elif not is_kind(cfg, "Panoptic"):
         return
     for key, (count, classes) in wanted.items():
         listed = metadata.get(classes)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tiny_configs import shrink
+from tiny_configs import shrink, unet_config
 from tiny_runs import REPOSITORY
 from torch import nn
 
+from detectron2.modeling import META_ARCH_REGISTRY
+from seg_projects.architectures import is_kind
+from seg_projects.deeplab_config import needs_joint_classes
 from seg_projects.engine import SegTrainer, load_config
+from seg_projects.engine.model_checks import check_inference
+from seg_projects.engine.prediction import prediction_kind
 from seg_projects.errors import UserError
-from seg_projects.modeling import SegSemanticSegmentor
+from seg_projects.modeling import SegPanopticDeepLab, SegSemanticSegmentor
 
 
 def _build(config: str, keys: dict[str, Any]) -> nn.Module:
@@ -101,6 +106,12 @@ FPN = "overfit/panoptic_fpn_coco"
             {"MODEL.SEM_SEG_HEAD.LOSSES": [["focal", 1.0]]},
             "SemSegFPNHead has a loss of its own: SegFPNHead takes them",
         ),
+        ("voc/fcn", {"MODEL.SEM_SEG_HEAD.NUM_CLASSES": 1}, "is 1, of which cross_entropy has noth"),
+        (
+            "voc/fcn",
+            {"MODEL.PANOPTIC_FPN.LEARN_BALANCE": True},
+            "LEARN_BALANCE is True, but MODEL.META_ARCHITECTURE SegSemanticSegmentor balances no",
+        ),
     ],
 )
 def test_wrong_config_is_named(config: str, keys: dict[str, Any], message: str) -> None:
@@ -111,3 +122,20 @@ def test_wrong_config_is_named(config: str, keys: dict[str, Any], message: str) 
 def test_images_in_their_own_size_are_not_checked() -> None:
     model = _build("voc/fcn", {"INPUT.MIN_SIZE_TEST": 0, "INPUT.MIN_SIZE_TRAIN": (0,)})
     assert isinstance(model, SegSemanticSegmentor)
+
+
+def test_extensions_of_known_models_are_of_their_kind() -> None:
+    class Own(SegPanopticDeepLab):
+        pass
+
+    cfg = unet_config()
+    cfg.MODEL.META_ARCHITECTURE = "Own"
+    assert not is_kind(cfg, "Panoptic")
+    META_ARCH_REGISTRY.register(Own)
+    assert is_kind(cfg, "Panoptic")
+    assert not is_kind(cfg, "RCNN")
+    assert needs_joint_classes(cfg)
+    assert prediction_kind(cfg) == "panoptic"
+    cfg.MODEL.SLIDING_WINDOW.SIZE = [64, 64]
+    with pytest.raises(UserError, match="META_ARCHITECTURE Own sees whole images"):
+        check_inference(cfg)

@@ -206,3 +206,15 @@ def test_labels_are_the_argmax_of_the_scores(
     chosen = scores.gather(0, labels.long()[None])[0]
     torch.testing.assert_close(chosen, scores.amax(dim=0), atol=1e-5, rtol=1e-5)
     assert len(labels.unique()) > 1
+
+
+@pytest.mark.parametrize("shape", ["coarse", "classes"])
+def test_logits_of_another_shape_than_promised_are_named(shape: str) -> None:
+    model = _build(unet_config()).train()
+    logits = torch.zeros(1, 3, 8, 8) if shape == "coarse" else torch.zeros(1, 2, 16, 16)
+    model.sem_seg_head.layers = lambda features: logits
+    batch = [_input(16, 16) | {"sem_seg": torch.zeros(16, 16, dtype=torch.long)}]
+    with pytest.raises(
+        UserError, match=r"UNetHead gives logits of \(.*for labels of \(3, 16, 16\)"
+    ):
+        model(batch)

@@ -229,7 +229,7 @@ def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
 
 @BACKBONE_REGISTRY.register()
 def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmFPN:
-    """A feature pyramid as ``MODEL.FPN`` describes it, with ``p6`` on top, over ``MODEL.TIMM``."""
+    """A feature pyramid as ``MODEL.FPN`` describes it, with one pooled map on top, as ``p6``."""
     bottom_up = build_timm_backbone(cfg, input_shape)
     given = bottom_up.output_shape()
     node = cfg.MODEL.FPN
@@ -239,11 +239,24 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmFPN:
                 f"MODEL.FPN.IN_FEATURES has {name!r}; {cfg.MODEL.TIMM.NAME} gives "
                 f"{listed_maps(given)}."
             )
+    if not node.IN_FEATURES:
+        raise UserError(
+            f"MODEL.FPN.IN_FEATURES is empty; {cfg.MODEL.TIMM.NAME} gives {listed_maps(given)}."
+        )
+    coarsest = max((given[name].stride or 1, name) for name in node.IN_FEATURES)[0]
+    if bottom_up.only_size and any(side % coarsest for side in bottom_up.only_size):
+        raise UserError(
+            f"MODEL.FPN.IN_FEATURES has a map of stride {coarsest}, which does not divide the one "
+            f"size that {cfg.MODEL.TIMM.NAME} takes, {bottom_up.only_size}: leave it out."
+        )
+    top = LastLevelMaxPool()
+    # Detectron2 has it on p5, which is not the coarsest map of all models.
+    top.in_feature = f"p{round(log2(coarsest))}"
     return TimmFPN(
         bottom_up=bottom_up,
         in_features=node.IN_FEATURES,
         out_channels=node.OUT_CHANNELS,
         norm=node.NORM,
-        top_block=LastLevelMaxPool(),
+        top_block=top,
         fuse_type=node.FUSE_TYPE,
     )

@@ -49,6 +49,7 @@ class SemanticHead(nn.Module, ABC):
         super().__init__()
         self.in_features = order_features(in_features, input_shape)
         self.ignore_value, self.loss_weight = ignore_value, loss_weight
+        self.num_classes = num_classes
         self.losses = parse_losses(losses, num_classes=num_classes)
         shapes = [input_shape[name] for name in self.in_features]
         # Of the maps, the finest first.
@@ -94,6 +95,13 @@ class SemanticHead(nn.Module, ABC):
 
     def _losses(self, logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
         logits = crop_to(logits, targets)
+        wanted = (self.num_classes, *targets.shape[-2:])
+        if logits.shape[1:] != wanted:
+            raise UserError(
+                f"{type(self).__name__} gives logits of {tuple(logits.shape[1:])}, upsampled by "
+                f"its stride {self.stride}, for labels of {wanted}: its layers() are to give "
+                "NUM_CLASSES planes of the size of the finest of IN_FEATURES."
+            )
         losses = weighted_losses(self.losses, logits, targets, ignore_value=self.ignore_value)
         return {name: loss * self.loss_weight for name, loss in losses.items()}
 
@@ -124,7 +132,8 @@ def order_features(names: Sequence[str], input_shape: Mapping[str, ShapeSpec]) -
         if rest or ratio < 2:
             raise UserError(
                 f"{key} has {finer!r} of stride {input_shape[finer].stride} and {coarser!r} of "
-                f"stride {input_shape[coarser].stride}; each has to be a multiple of the finer one."
+                f"stride {input_shape[coarser].stride}; each has to be 2, 3, ... times the finer "
+                "one: take one map of each stride."
             )
     return ordered
 

@@ -121,6 +121,17 @@ def test_pyramid_and_head_stand_on_it() -> None:
     assert logits.shape == (1, 3, 64, 64)
 
 
+@torch.no_grad()
+def test_pyramid_ends_above_the_coarsest_map_whatever_its_stride() -> None:
+    cfg = _cfg("resnet18", backbone="build_timm_fpn_backbone")
+    cfg.MODEL.FPN.IN_FEATURES, cfg.MODEL.FPN.OUT_CHANNELS = ["res3", "res4"], 8
+    backbone = build_backbone(cfg).eval()
+    features = backbone(torch.randn(1, 3, 64, 64))
+    strides = {name: shape.stride for name, shape in backbone.output_shape().items()}
+    assert strides == {"p3": 8, "p4": 16, "p5": 32}
+    assert {name: 64 // feature.shape[-1] for name, feature in features.items()} == strides
+
+
 NORMS = {
     "BN": nn.BatchNorm2d,
     "SyncBN": nn.SyncBatchNorm,
@@ -201,6 +212,9 @@ def test_pyramid_names_the_maps_that_there_are() -> None:
     cfg = _cfg("resnet18", backbone="build_timm_fpn_backbone")
     cfg.MODEL.FPN.IN_FEATURES = ["p2"]
     with pytest.raises(UserError, match=r"'p2'; resnet18 gives res1 \(stride 2\), res2"):
+        build_backbone(cfg)
+    cfg.MODEL.FPN.IN_FEATURES = []
+    with pytest.raises(UserError, match=r"FPN.IN_FEATURES is empty; resnet18 gives res1"):
         build_backbone(cfg)
 
 

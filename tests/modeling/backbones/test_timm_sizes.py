@@ -102,6 +102,13 @@ def test_sizes_that_may_fit_are_not() -> None:
     check_only_size(unet_config(), nn.Identity())
 
 
+def test_pyramid_of_broken_cells_is_refused() -> None:
+    cfg = _cfg(FIXED, **PYRAMID)
+    cfg.MODEL.FPN.IN_FEATURES = ["res5", "res6"]
+    with pytest.raises(UserError, match=r"of stride 64, which does not divide .*\(224, 224\)"):
+        build_backbone(cfg)
+
+
 def test_maps_that_do_not_follow_the_image_are_refused() -> None:
     with pytest.raises(UserError, match=r"'pit_ti_224', no backbone: its maps have .*\(27, 27\)"):
         build_backbone(_cfg("pit_ti_224"))
