@@ -113,9 +113,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     """A number of drawn data sets."""
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
     if number < 0:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of data sets, 0 or more")
     return number
 
 
@@ -134,6 +137,8 @@ def run(args: argparse.Namespace) -> int:
     if args.kind == "runs":
         print(_compare_runs(args.first, args.second, args.samples))
         return 0
+    for option, path in (("--json", args.json), ("--csv", args.csv)):
+        results.check_output(option, path)
     thresholds = [results.parse_threshold(text) for text in args.fail_under]
     scores = _evaluate(args)
     unmet = results.unmet_thresholds(scores, thresholds)

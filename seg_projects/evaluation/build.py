@@ -24,6 +24,7 @@ from seg_projects.evaluation.instance_truth import instance_truth
 from seg_projects.evaluation.instances import InstanceEvaluator
 from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
 from seg_projects.evaluation.panoptic import PanopticEvaluator
+from seg_projects.evaluation.panoptic_boundaries import check_boundary_share
 from seg_projects.evaluation.semantic import SemanticEvaluator
 from seg_projects.evaluation.semantic_metrics import SemanticMetric, build_semantic_metrics
 
@@ -50,6 +51,7 @@ def build_evaluator(
     Raises:
         UserError: no evaluator is known for that type.
     """
+    check_boundary_share(boundary_share)
     metadata = MetadataCatalog.get(dataset_name)
     metrics = build_semantic_metrics(semantic_metrics)
     kind = metadata.get("evaluator_type")

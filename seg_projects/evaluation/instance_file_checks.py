@@ -16,13 +16,57 @@ def check_instances(content: Any, path: object, *, masks: bool) -> None:
     Raises:
         UserError: a list or a field is missing; of images the sizes where ``masks`` are compared.
     """
-    if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= set(content):
+    lists = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not set(lists) <= set(content):
         raise UserError(f"{path} is not a COCO instances file: images, annotations, categories.")
+    for key in lists:
+        if not isinstance(content[key], list):
+            raise UserError(f"{path}: {key} is {content[key]!r:.50}, not a list.")
     sizes = ("height", "width") if masks else ()
-    for kind, keys in (("image", ("id", *sizes)), ("category", ("id", "name"))):
-        for place, entry in enumerate(content["images" if kind == "image" else "categories"]):
-            if sentence := _lacking(entry, keys):
-                raise UserError(f"{path}: {kind} {place} {sentence}.")
+    for place, image in enumerate(content["images"]):
+        if sentence := _lacking(image, ("id", *sizes)) or _size_problem(image, sizes):
+            raise UserError(f"{path}: image {place} {sentence}.")
+    for place, category in enumerate(content["categories"]):
+        if sentence := _lacking(category, ("id", "name")):
+            raise UserError(f"{path}: category {place} {sentence}.")
+    _check_ids(content["images"], "image", path)
+    _check_ids(content["categories"], "category", path)
+    _check_names(content["categories"], path)
+
+
+def _size_problem(image: Mapping[str, Any], keys: Sequence[str]) -> str:
+    for key in keys:
+        if type(image[key]) is not int or image[key] < 1:
+            return f"has the {key} {image[key]!r:.50}, not a number of pixels"
+    return ""
+
+
+def _check_ids(entries: Sequence[Mapping[str, Any]], kind: str, path: object) -> None:
+    """Refuses ids of several types, or that two different entries have."""
+    first: dict[Any, Mapping[str, Any]] = {}
+    for entry in entries:
+        if not isinstance(entry["id"], int | float | str):
+            raise UserError(f"{path}: the {kind} id {entry['id']!r:.50} is no number and no text.")
+        if first.setdefault(entry["id"], entry) != entry:
+            raise UserError(f"{path}: two {kind} entries that differ have the id {entry['id']!r}.")
+    if len({isinstance(key, str) for key in first}) > 1:
+        raise UserError(f"{path}: some {kind} ids are texts, others numbers; use one of both.")
+
+
+def _check_names(categories: Sequence[Mapping[str, Any]], path: object) -> None:
+    """Refuses what would be one line of the table."""
+    ids: dict[str, Any] = {}
+    for category in categories:
+        name = category["name"]
+        if not isinstance(name, str):
+            raise UserError(
+                f"{path}: category {category['id']} has the name {name!r:.50}, no text."
+            )
+        if ids.setdefault(name, category["id"]) != category["id"]:
+            raise UserError(
+                f"{path}: the categories {ids[name]} and {category['id']} are both named {name!r}; "
+                "scores are listed by name, so give each one of its own."
+            )
 
 
 def entry_problems(
@@ -68,17 +112,24 @@ def _problem(
     except TypeError:  # a list or the like
         return f"has the image {entry['image_id']!r}, the category {entry['category_id']!r}"
     for key in keys:
-        sentence = ""
         if key == "bbox":
             sentence = _box_problem(entry["bbox"])
         elif key == "segmentation":
             sentence = _mask_problem(entry["segmentation"], images[entry["image_id"]])
-        elif not _is_number(entry[key]):
-            value = entry[key]
-            sentence = f"has the {key} {'NaN' if value != value else repr(value)}"
+        else:
+            sentence = _number_problem(key, entry[key])
         if sentence:
             return sentence
+    if entry.get("iscrowd", 0) not in (0, 1):
+        return f"has the iscrowd {entry['iscrowd']!r:.50}, neither 0 nor 1"
     return ""
+
+
+def _number_problem(key: str, value: Any) -> str:
+    """Of a score or an area."""
+    if _is_number(value) and (key != "area" or value >= 0):
+        return ""
+    return f"has the {key} {'NaN' if value != value else repr(value):.50}"
 
 
 def _lacking(entry: Any, keys: Sequence[str]) -> str:
@@ -94,8 +145,10 @@ def _is_list(mask: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Neither NaN nor something else."""
-    return isinstance(value, int | float) and value == value
+    """Neither NaN nor something else, nor too large for a float."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**1023
+    return isinstance(value, float) and value == value
 
 
 def _box_problem(box: Any) -> str:
@@ -105,15 +158,15 @@ def _box_problem(box: Any) -> str:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return _is_number(value) and math.isfinite(value)
 
 
 def _mask_problem(mask: Any, image: Mapping[str, Any]) -> str:
     """A mask is a list of polygons or run lengths, compressed or not."""
     size = [image["height"], image["width"]]
     if isinstance(mask, dict):
-        if list(mask.get("size", ())) != size:
-            return f"has a mask of the size {list(mask.get('size', ()))}, its image {size}"
+        if mask.get("size") != size:
+            return f"has a mask of the size {mask.get('size')!r:.50}, its image {size}"
         counts = mask.get("counts")
         if isinstance(counts, list):
             if all(isinstance(run, int) and run >= 0 for run in counts):
@@ -130,3 +183,37 @@ def _mask_problem(mask: Any, image: Mapping[str, Any]) -> str:
         if not all(map(_is_finite, polygon)):
             return f"has the polygon {polygon!r:.50}, in which not all are numbers"
     return ""
+
+
+def box_note(results: Sequence[Mapping[str, Any]], images: Mapping[Any, Mapping[str, Any]]) -> str:
+    """What result boxes look like that are not x, y, width, height in pixels; "" if they are not.
+
+    Args:
+        results: with boxes, checked.
+        images: of the truth, by id; those without a size tell nothing.
+    """
+    sized = [r for r in results if _has_size(images[r["image_id"]])]
+    if not sized:
+        return ""
+    ends = [(r["bbox"][0] + r["bbox"][2], r["bbox"][1] + r["bbox"][3]) for r in sized]
+    if all(max(end) <= 1 for end in ends):
+        return (
+            "All boxes of the results lie within the first pixel of their image: boxes are x, y, "
+            "width, height in pixels, not shares of the image."
+        )
+    # Rounding and padded images take boxes a little beyond, corners far.
+    beyond = sum(
+        x > 1.1 * images[r["image_id"]]["width"] or y > 1.1 * images[r["image_id"]]["height"]
+        for r, (x, y) in zip(sized, ends, strict=True)
+    )
+    negative = sum(min(r["bbox"][2:]) < 0 for r in sized)
+    if beyond + negative <= 0.1 * len(sized):
+        return ""
+    return (
+        f"Of {len(sized)} boxes of the results {beyond} reach far beyond their image, {negative} "
+        "have a negative side: boxes are x, y, width, height, not the corners x0, y0, x1, y1."
+    )
+
+
+def _has_size(image: Mapping[str, Any]) -> bool:
+    return all(_is_number(image.get(key)) for key in ("height", "width"))

@@ -9,9 +9,14 @@ from typing import Any, NamedTuple, cast
 from seg_projects.errors import UserError
 from seg_projects.evaluation.coco_precision import Task
 from seg_projects.evaluation.image_states import add_comparison, compare
-from seg_projects.evaluation.instance_file_checks import check_instances, entry_problems
+from seg_projects.evaluation.instance_file_checks import (
+    box_note,
+    check_instances,
+    entry_problems,
+)
 from seg_projects.evaluation.instance_scores import evaluate_instances
 from seg_projects.evaluation.instance_truth import with_compressed_mask
+from seg_projects.evaluation.panoptic_boundaries import check_boundary_share
 from seg_projects.evaluation.scores import Problems, Scores
 
 
@@ -41,13 +46,22 @@ def evaluate_instance_files(
     """
     if max_detections < 1:
         raise UserError(f"max_detections={max_detections}: at least one has to count.")
+    check_boundary_share(boundary_share)
     annotated = _Truth(truth)
+    inputs = _read_instances(annotated, predictions, task)
+    if boundary_share and inputs.task == "bbox":
+        raise UserError(
+            f"boundary_share={boundary_share}: boundaries are compared of masks, and boxes are "
+            f"scored in {predictions}; leave it out, or give masks (and --task segm)."
+        )
     scores, state = evaluate_instances(
-        *_read_instances(annotated, predictions, task),
+        *inputs,
         max_detections=max_detections,
         boundary_share=boundary_share,
         bootstrap=bootstrap,
     )
+    if inputs.task == "bbox" and (note := box_note(inputs.results, annotated.images)):
+        scores.notes.append(note)
     if other is not None:
         second = evaluate_instances(
             *_read_instances(annotated, other, task), max_detections=max_detections

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from seg_projects.errors import UserError
 from seg_projects.evaluation.panoptic_quality import (
     Overlaps,
     PanopticCounts,
@@ -19,6 +20,15 @@ from seg_projects.evaluation.panoptic_quality import (
     pair_histogram,
     pixel_table,
 )
+
+
+def check_boundary_share(share: float) -> None:
+    """Raises a UserError where ``share`` is no share of an image's diagonal; 0 is none at all."""
+    if not 0 <= share < 1:
+        raise UserError(
+            f"The boundary share {share} is outside [0, 1): the reach of a boundary by the image's "
+            "diagonal; 0.02 is usual, 0 leaves boundaries out."
+        )
 
 
 def boundary_distance(size: tuple[int, int], share: float) -> int:

@@ -20,7 +20,11 @@ from seg_projects.evaluation.image_states import (
     compare,
     sampled_interval,
 )
-from seg_projects.evaluation.panoptic_boundaries import boundary_counts, boundary_overlaps
+from seg_projects.evaluation.panoptic_boundaries import (
+    boundary_counts,
+    boundary_overlaps,
+    check_boundary_share,
+)
 from seg_projects.evaluation.panoptic_quality import (
     VOID,
     OccurringCounts,
@@ -208,6 +212,7 @@ def evaluate_panoptic_files(
     Raises:
         UserError: a file is missing or wrong, or images cannot be compared; they are named.
     """
+    check_boundary_share(boundary_share)
     truth = open_panoptic_folder(truth_json, truth_masks)
     predicted = open_panoptic_folder(predicted_json, predicted_masks, truth.categories)
     state = count_panoptic_files(truth, predicted, boundary_share)

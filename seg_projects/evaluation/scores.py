@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,14 @@ def _tables(tabulate: object, rows: Sequence[tuple[str, Mapping[str, float]]]) -
     return tables
 
 
+def check_output(option: str, path: Path | None) -> None:
+    """Raises a UserError where ``path``, given by ``option``, cannot be a file to write."""
+    if path is not None and path.is_dir():
+        raise UserError(f"{option} {path} is a folder; name a file in it.")
+    if path is not None and not path.parent.is_dir():
+        raise UserError(f"{option} {path}: the folder {path.parent} does not exist; make it first.")
+
+
 def write_scores_json(path: Path, scores: Scores) -> None:
     """``{"summary": {...}, "per_category": {...}, "notes": [...]}``; null where undefined.
 
@@ -86,9 +95,12 @@ def parse_threshold(text: str) -> tuple[str, float]:
     """
     metric, _, value = text.partition("=")
     try:
-        return metric.strip(), float(value)
+        number = float(value)
     except ValueError:
-        raise UserError(f"--fail-under {text!r} is not of the form METRIC=NUMBER: PQ=40.") from None
+        number = math.nan
+    if math.isnan(number):
+        raise UserError(f"--fail-under {text!r} is not of the form METRIC=NUMBER: PQ=40.")
+    return metric.strip(), number
 
 
 def unmet_thresholds(scores: Scores, thresholds: Sequence[tuple[str, float]]) -> list[str]:

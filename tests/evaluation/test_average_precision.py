@@ -215,6 +215,10 @@ GOOD = {"image_id": 2, "category_id": 3, "score": 0.5, "bbox": BOX}
         ({**GOOD, "category_id": 1}, "result 0: has category 1, which the truth does not list"),
         ({**GOOD, "bbox": [1, 2]}, r"result 0: has the box \[1, 2\]"),
         ({**GOOD, "score": float("nan")}, "result 0: has the score NaN"),
+        ({**GOOD, "score": True}, "result 0: has the score True"),
+        ({**GOOD, "score": 10**400}, "result 0: has the score 1000"),
+        ({**GOOD, "iscrowd": "0"}, "result 0: has the iscrowd '0', neither 0 nor 1"),
+        ({**GOOD, "segmentation": {"size": None, "counts": "1"}}, "a mask of the size None"),
         ({"image_id": 2, "category_id": 3, "score": 1}, "result 0: has no 'bbox'"),
         (
             {**GOOD, "segmentation": {"size": [3, 4], "counts": ""}},
@@ -233,6 +237,71 @@ def test_results_that_do_not_fit_are_named(
 
 
 @pytest.mark.usefixtures("_compiled_or_not")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": None}, "images is None, not a list"),
+        ({"images": [{**IMAGES[0], "height": "8"}]}, "image 0 has the height '8', not a"),
+        ({"images": [{**IMAGES[0], "height": 0}]}, "image 0 has the height 0, not a"),
+        ({"images": [*IMAGES, {**IMAGES[0], "width": 9}]}, "two image entries .* have the id 2"),
+        ({"images": [*IMAGES, {**IMAGES[0], "id": "a"}]}, "some image ids are texts, others"),
+        ({"images": [{**IMAGES[0], "id": None}]}, "the image id None is no number"),
+        ({"categories": [{"id": 1, "name": ["cat"]}]}, r"category 1 has the name \['cat'\], no"),
+        (
+            {"categories": [{"id": i, "name": "cat"} for i in (1, 4)]},
+            "1 and 4 are both named 'cat'",
+        ),
+        (
+            {"annotations": [{"image_id": 2, "category_id": 3, "area": -1, "segmentation": []}]},
+            "annotation 0: has the area -1",
+        ),
+    ],
+)
+def test_a_truth_that_is_wrong_is_named(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    truth = {"images": IMAGES, "annotations": [], "categories": CATEGORIES} | change
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "found.json").write_text("[]")
+    with pytest.raises(UserError, match=f"(?s)truth.json: .*{message}"):
+        evaluate_instance_files(tmp_path / "truth.json", tmp_path / "found.json", task="segm")
+
+
+@pytest.mark.parametrize(
+    ("box", "note"),
+    [
+        ([10.0, 10.0, 40.0, 40.0], None),
+        ([150.0, 150.0, 55.0, 40.0], None),  # a little beyond
+        ([150.0, 20.0, 190.0, 40.0], "Of 1 boxes of the results 1 reach far beyond their image"),
+        ([50.0, 50.0, -20.0, -20.0], "0 reach far beyond their image, 1 have a negative side"),
+        ([0.1, 0.1, 0.5, 0.9], "not shares of the image"),
+    ],
+)
+def test_boxes_of_another_convention_are_told(tmp_path: Path, box: Any, note: str | None) -> None:
+    truth = {"images": IMAGES, "annotations": [], "categories": CATEGORIES}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "found.json").write_text(json.dumps([{**GOOD, "bbox": box}]))
+    notes = evaluate_instance_files(tmp_path / "truth.json", tmp_path / "found.json").notes
+    assert ("boxes are x, y, width, height" in notes[-1]) == (note is not None)
+    assert note is None or note in notes[-1]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_boundary_share_is_a_share(share: float) -> None:
+    with pytest.raises(UserError, match=f"boundary share {share} is outside"):
+        evaluate_instance_files(Path("truth.json"), Path("found.json"), boundary_share=share)
+
+
+def test_boundaries_of_boxes_are_refused(tmp_path: Path) -> None:
+    truth = {"images": IMAGES, "annotations": [], "categories": CATEGORIES}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "found.json").write_text(json.dumps([GOOD]))
+    with pytest.raises(UserError, match="boundaries are compared of masks, and boxes are"):
+        evaluate_instance_files(
+            tmp_path / "truth.json", tmp_path / "found.json", boundary_share=0.02
+        )
+
+
 def test_two_results_are_compared_with_masks_that_are_compressed_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

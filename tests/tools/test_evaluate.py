@@ -239,3 +239,16 @@ def test_runs_are_compared_from_their_folders(
     cells = [cell.strip() for cell in line.split("|")[3:7]]
     assert cells == ["33.333", "100.000", "66.667", "66.667"]
     assert _evaluate("runs", tmp_path / "first", tmp_path / "absent") == 2
+
+
+def test_a_place_that_cannot_be_written_is_named_before_the_work(
+    panoptic: list[str | Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _evaluate(*panoptic, "--csv", tmp_path / "none/scores.csv") == 2
+    assert f"the folder {tmp_path / 'none'} does not exist" in capsys.readouterr().err
+    assert _evaluate(*panoptic, "--json", tmp_path) == 2
+    assert "is a folder; name a file in it" in capsys.readouterr().err
+    assert _evaluate(*panoptic, "--fail-under", "PQ=nan") == 2
+    with pytest.raises(SystemExit):
+        _evaluate(*panoptic, "--bootstrap", "-3")
+    assert "'-3' is not a number of data sets, 0 or more" in capsys.readouterr().err
