@@ -24,14 +24,14 @@ def check_instances(content: Any, path: object, *, masks: bool) -> None:
             raise UserError(f"{path}: {key} is {content[key]!r:.50}, not a list.")
     sizes = ("height", "width") if masks else ()
     for place, image in enumerate(content["images"]):
-        if sentence := _lacking(image, ("id", *sizes)) or _size_problem(image, sizes):
+        if sentence := lacking(image, ("id", *sizes)) or _size_problem(image, sizes):
             raise UserError(f"{path}: image {place} {sentence}.")
     for place, category in enumerate(content["categories"]):
-        if sentence := _lacking(category, ("id", "name")):
+        if sentence := lacking(category, ("id", "name")):
             raise UserError(f"{path}: category {place} {sentence}.")
-    _check_ids(content["images"], "image", path)
-    _check_ids(content["categories"], "category", path)
-    _check_names(content["categories"], path)
+    check_ids(content["images"], "image", path)
+    check_ids(content["categories"], "category", path)
+    check_names(content["categories"], path)
 
 
 def _size_problem(image: Mapping[str, Any], keys: Sequence[str]) -> str:
@@ -41,7 +41,7 @@ def _size_problem(image: Mapping[str, Any], keys: Sequence[str]) -> str:
     return ""
 
 
-def _check_ids(entries: Sequence[Mapping[str, Any]], kind: str, path: object) -> None:
+def check_ids(entries: Sequence[Mapping[str, Any]], kind: str, path: object) -> None:
     """Refuses ids of several types, or that two different entries have."""
     first: dict[Any, Mapping[str, Any]] = {}
     for entry in entries:
@@ -53,7 +53,7 @@ def _check_ids(entries: Sequence[Mapping[str, Any]], kind: str, path: object) ->
         raise UserError(f"{path}: some {kind} ids are texts, others numbers; use one of both.")
 
 
-def _check_names(categories: Sequence[Mapping[str, Any]], path: object) -> None:
+def check_names(categories: Sequence[Mapping[str, Any]], path: object) -> None:
     """Refuses what would be one line of the table."""
     ids: dict[str, Any] = {}
     for category in categories:
@@ -102,7 +102,7 @@ def _problem(
     keys: Sequence[str],
 ) -> str:
     """What is wrong with one, "" where nothing is that a look at it tells."""
-    if sentence := _lacking(entry, ("image_id", "category_id", *keys)):
+    if sentence := lacking(entry, ("image_id", "category_id", *keys)):
         return sentence
     try:
         if entry["image_id"] not in images:
@@ -132,7 +132,8 @@ def _number_problem(key: str, value: Any) -> str:
     return f"has the {key} {'NaN' if value != value else repr(value):.50}"
 
 
-def _lacking(entry: Any, keys: Sequence[str]) -> str:
+def lacking(entry: Any, keys: Sequence[str]) -> str:
+    """A sentence that names the first of ``keys`` which ``entry`` lacks, "" where it has all."""
     if not isinstance(entry, dict):
         return f"is {entry!r}, no object with the fields {', '.join(keys)}"
     lacking = [key for key in keys if key not in entry]

@@ -25,6 +25,12 @@ from seg_projects.evaluation.panoptic_boundaries import (
     boundary_overlaps,
     check_boundary_share,
 )
+from seg_projects.evaluation.panoptic_file_checks import (
+    check_panoptic_annotations,
+    check_panoptic_categories,
+    encoding_hint,
+    other_names,
+)
 from seg_projects.evaluation.panoptic_quality import (
     VOID,
     OccurringCounts,
@@ -56,6 +62,7 @@ class PanopticFolder(NamedTuple):
     masks: Path
     annotations: dict[int, dict[str, Any]]  # by image id
     categories: list[dict[str, Any]]  # in the order of their ids
+    notes: list[str]  # what a reader of the numbers should know
 
     def names(self) -> list[str]:
         """Category names, in the order of ``categories``."""
@@ -79,13 +86,17 @@ def open_panoptic_folder(
             raise UserError(f"{path} does not exist.")
     required = ("annotations", "categories") if categories is None else ("annotations",)
     content = read_panoptic_json(json_file, required)
+    check_panoptic_annotations(content["annotations"], json_file)
     annotations = {a["image_id"]: a for a in content["annotations"]}
     if len(annotations) < len(content["annotations"]):
         twice = len(content["annotations"]) - len(annotations)
         raise UserError(f"{json_file} annotates {twice} image id(s) more than once.")
-    if categories is None:
-        categories = sorted(content["categories"], key=lambda category: category["id"])
-    return PanopticFolder(json_file, masks, annotations, categories)
+    if categories is not None:
+        notes = other_names(content.get("categories"), categories, json_file)
+        return PanopticFolder(json_file, masks, annotations, categories, notes)
+    check_panoptic_categories(content["categories"], json_file)
+    categories = sorted(content["categories"], key=lambda category: category["id"])
+    return PanopticFolder(json_file, masks, annotations, categories, [])
 
 
 class PanopticFileCounts(NamedTuple):
@@ -145,7 +156,7 @@ def count_panoptic_files(
             )
             boundaries.append(occurring_counts(boundary_counts(pairs, overlaps, len(column))))
     problems.raise_if_any(f"{predicted.json_file} against {truth.json_file}")
-    return PanopticFileCounts(image_ids, counts, boundaries, areas.notes())
+    return PanopticFileCounts(image_ids, counts, boundaries, [*areas.notes(), *predicted.notes])
 
 
 def _areas(ids: np.ndarray, pixels: np.ndarray) -> dict[int, int]:
@@ -180,7 +191,8 @@ def _segment_problems(
         if missing := sorted(listed - areas.keys() - {VOID}):
             yield name, f"missing: listed segments without a pixel: {missing}"
         if unlisted := sorted(areas.keys() - listed - {VOID}):
-            yield name, f"ids in the PNG that no segment lists: {unlisted}"
+            hint = encoding_hint(unlisted, listed)
+            yield name, f"ids in the PNG that no segment lists: {unlisted}{hint}"
 
 
 def evaluate_panoptic_files(

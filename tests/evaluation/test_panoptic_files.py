@@ -249,6 +249,89 @@ def test_wrong_predictions_are_named(evaluate: Evaluate, edit: Edit, message: st
         evaluate(edit_prediction=edit)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "1"}, "segment 0 has the id '1', not a whole number"),
+        ({"id": float("nan")}, "segment 0 has the id nan, not a whole number"),
+        ({"id": [1]}, r"segment 0 has the id \[1\], not a whole number"),
+        ({"category_id": [8]}, r"segment 0 has the category_id \[8\], which is no category"),
+        ({"iscrowd": "0"}, "segment 0 has the iscrowd '0', neither 0 nor 1"),
+    ],
+)
+def test_segments_of_wrong_types_are_named(evaluate: Evaluate, change: Any, message: str) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        _segments(content)[0].update(change)
+
+    with pytest.raises(UserError, match=rf"(?s)predicted/panoptic.json: .*annotation 0: {message}"):
+        evaluate(edit_prediction=edit)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_id": [0]}, r"has the image_id \[0\], no number"),
+        ({"file_name": None}, "has the file_name None, no text"),
+        ({"segments_info": None}, "has the segments_info None, not a list"),
+    ],
+)
+def test_annotations_of_wrong_types_are_named(
+    evaluate: Evaluate, change: Any, message: str
+) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        content["annotations"][0].update(change)
+
+    with pytest.raises(UserError, match=f"annotation 0: {message}"):
+        evaluate(edit_prediction=edit)
+    with pytest.raises(UserError, match="annotations is None, not a list"):
+        evaluate(edit_prediction=lambda content: content.update(annotations=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"isthing": "0"}, "category 0 has the isthing '0', neither 0 nor 1"),
+        ({"name": "dog", "id": 77}, "the categories .* are both named 'dog'"),
+        ({"name": "other", "id": 8}, "two category entries that differ have the id 8"),
+    ],
+)
+def test_wrong_categories_of_the_truth_are_named(
+    evaluate: Evaluate, change: Any, message: str
+) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        content["categories"].insert(0, {"isthing": 1, **change})
+        content["categories"][0].setdefault("name", "new")
+        content["categories"][0].setdefault("id", 99)
+
+    with pytest.raises(UserError, match=f"truth/panoptic.json: {message}"):
+        evaluate(edit_truth=edit)
+
+
+def test_a_prediction_that_names_categories_otherwise_is_noted(evaluate: Evaluate) -> None:
+    def edit(content: dict[str, Any]) -> None:
+        content["categories"][0]["name"] = "wolf"
+
+    assert "names 1 categories otherwise than the truth" in evaluate(edit_prediction=edit).notes[0]
+    assert evaluate().notes == []
+    without = evaluate(edit_prediction=lambda content: content.pop("categories"))
+    assert without.notes == []
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [(lambda red: [red] * 3, "the picture is grey"), (lambda red: [red * 0, red * 0, red], "red")],
+)
+def test_a_png_of_another_encoding_is_told(
+    tmp_path: Path, write_panoptic: Any, written: Any, hint: str
+) -> None:
+    sides = [write_panoptic(tmp_path / name, [(IDS, SEGMENTS)]) for name in ("truth", "found")]
+    image = np.stack(written(IDS.astype(np.uint8)), axis=-1)
+    Image.fromarray(image).save(tmp_path / "found/masks/0.png")
+    files = [part for side in sides for part in (side, side.parent / "masks")]
+    with pytest.raises(UserError, match=f"no segment lists: .*; {hint}.*, ids are R \\+ 256 G"):
+        evaluate_panoptic_files(*files)
+
+
 def test_another_size_is_named(tmp_path: Path, write_panoptic: Any) -> None:
     truth = write_panoptic(tmp_path / "truth", [(IDS, SEGMENTS)])
     other = write_panoptic(tmp_path / "other", [(IDS.T, SEGMENTS)])
