@@ -49,17 +49,14 @@ def evaluate_instance_files(
     check_boundary_share(boundary_share)
     annotated = _Truth(truth)
     inputs = _read_instances(annotated, predictions, task)
-    if boundary_share and inputs.task == "bbox":
-        raise UserError(
-            f"boundary_share={boundary_share}: boundaries are compared of masks, and boxes are "
-            f"scored in {predictions}; leave it out, or give masks (and --task segm)."
-        )
     scores, state = evaluate_instances(
         *inputs,
         max_detections=max_detections,
         boundary_share=boundary_share,
         bootstrap=bootstrap,
     )
+    if inputs.task == "bbox" and boundary_share:
+        scores.notes.append("Boxes were scored, which have no boundaries: there is no BAP.")
     if inputs.task == "bbox" and (note := box_note(inputs.results, annotated.images)):
         scores.notes.append(note)
     if other is not None:

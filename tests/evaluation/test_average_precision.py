@@ -292,14 +292,14 @@ def test_a_boundary_share_is_a_share(share: float) -> None:
         evaluate_instance_files(Path("truth.json"), Path("found.json"), boundary_share=share)
 
 
-def test_boundaries_of_boxes_are_refused(tmp_path: Path) -> None:
+def test_boundaries_of_boxes_are_left_out_with_a_word(tmp_path: Path) -> None:
     truth = {"images": IMAGES, "annotations": [], "categories": CATEGORIES}
-    (tmp_path / "truth.json").write_text(json.dumps(truth))
-    (tmp_path / "found.json").write_text(json.dumps([GOOD]))
-    with pytest.raises(UserError, match="boundaries are compared of masks, and boxes are"):
-        evaluate_instance_files(
-            tmp_path / "truth.json", tmp_path / "found.json", boundary_share=0.02
-        )
+    files = tmp_path / "truth.json", tmp_path / "found.json"
+    files[0].write_text(json.dumps(truth))
+    files[1].write_text(json.dumps([GOOD]))
+    scores = evaluate_instance_files(*files, boundary_share=0.02)
+    assert "Boxes were scored, which have no boundaries: there is no BAP." in scores.notes
+    assert "BAP" not in scores.summary
 
 
 def test_two_results_are_compared_with_masks_that_are_compressed_once(
