@@ -14,6 +14,8 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, get_cfg
 
 CONFIGS = Path(model_zoo.__file__).parent / "configs"
+PANOPTIC_BASE = "COCO-PanopticSegmentation/Base-Panoptic-FPN"
+R50 = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
 NOT_OFFERED = ("COCO-Detection/retinanet",)
 
 
@@ -47,10 +49,52 @@ def test_a_config_is_the_defaults_plus_the_recorded_differences(name: str) -> No
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: p.stem)
 def test_every_file_loads_and_names_weights_unless_it_starts_from_scratch(path: Path) -> None:
     weights = model_zoo.get_config(str(path.relative_to(CONFIGS))).MODEL.WEIGHTS
-    if path.stem.startswith("scratch"):
+    if path.stem.startswith(("scratch", "Base")):
         assert weights == ""
     else:
         assert weights.startswith(("detectron2://", "catalog://"))
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "differences"),
+    [
+        (
+            "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x_giou",
+            "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
+            {
+                "MODEL.RPN.BBOX_REG_LOSS_TYPE": "giou",
+                "MODEL.RPN.BBOX_REG_LOSS_WEIGHT": 2.0,
+                "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE": "giou",
+                "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT": 10.0,
+            },
+        ),
+        (
+            "Misc/mask_rcnn_R_50_FPN_1x_cls_agnostic",
+            "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
+            {
+                "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG": True,
+                "MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK": True,
+            },
+        ),
+        (
+            "Detectron1-Comparisons/mask_rcnn_R_50_FPN_noaug_1x",
+            "Detectron1-Comparisons/faster_rcnn_R_50_FPN_noaug_1x",
+            {
+                "MODEL.MASK_ON": True,
+                "MODEL.ROI_MASK_HEAD.POOLER_TYPE": "ROIAlign",
+                "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO": 2,
+            },
+        ),
+        ("COCO-PanopticSegmentation/panoptic_fpn_R_50_1x", PANOPTIC_BASE, {"MODEL.WEIGHTS": R50}),
+        ("COCO-Detection/faster_rcnn_R_50_FPN_1x", "Base-RCNN-FPN", {"MODEL.WEIGHTS": R50}),
+    ],
+)
+def test_configs_differ_in_what_their_names_say(
+    name: str, base: str, differences: dict[str, Any]
+) -> None:
+    # Bases start from random values, as in Detectron2: configs of one's own build on them.
+    expected = flat(model_zoo.get_config(base + ".yaml")) | differences
+    assert flat(model_zoo.get_config(name + ".yaml")) == expected
 
 
 def test_every_published_model_of_the_offered_kinds_has_its_config() -> None:
