@@ -82,6 +82,13 @@ def test_boundary_iou_counts_equal_erosions_class_by_class(
         assert counts[:, label].tolist() == [(t & p).sum(), t.sum(), p.sum()]
 
 
+def test_the_band_is_a_fiftieth_of_the_diagonal_where_nothing_is_said() -> None:
+    # 0.02 of the diagonal of 60 x 80 pixels are 2: all but the 56 x 76 pixels within.
+    labels = np.zeros((60, 80), int)
+    counts = boundary_iou_counts(labels, labels, 1)
+    assert counts[:, 0].tolist() == [60 * 80 - 56 * 76] * 3
+
+
 def test_a_band_follows_edges_and_the_frame() -> None:
     labels = np.zeros((7, 9), int)
     labels[:, 5:] = 300

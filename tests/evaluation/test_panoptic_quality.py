@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from seg_projects.evaluation.panoptic_quality import (
+    Overlaps,
     PanopticCounts,
     mean_quality,
     occurring_counts,
@@ -23,6 +24,12 @@ from seg_projects.evaluation.panoptic_quality import (
 )
 
 COLUMN = {10: 0, 20: 1}
+
+
+def test_the_iou_of_segments_of_one_pixel_is_1_and_of_void_alone_0() -> None:
+    one, none = np.array([1]), np.array([0])
+    assert Overlaps(one[None], one, one, none).iou.tolist() == [[1.0]]
+    assert Overlaps(none[None], none, one, one).iou.tolist() == [[0.0]]
 
 
 def _segment(id_: int, category: int = 10, crowd: int = 0) -> dict[str, int]:

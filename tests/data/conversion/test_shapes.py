@@ -59,6 +59,20 @@ def test_turned_ellipse_lies_across() -> None:
     assert standing.box_xywh == [17, 10, 7, 21]
 
 
+def test_ellipse_turned_by_an_eighth_lies_along_the_falling_diagonal() -> None:
+    mask = shapes.ellipse((50, 50), (40, 10), np.pi / 4, (100, 100)).mask
+    pixels = mask.full((100, 100))
+    assert pixels[[25, 75], [25, 75]].all()
+    assert not pixels[[25, 75], [75, 25]].any()
+    # Its outline, half a pixel of which lies outside, belongs to it.
+    assert mask.area == pytest.approx(np.pi * 40.5 * 10.5, rel=0.01)
+
+
+def test_ellipse_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="larger than every image"):
+        shapes.ellipse((50, 50), (3, float("inf")), 0.3, (100, 100))
+
+
 def test_bitmap_partly_outside_is_cut() -> None:
     mask = shapes.bitmap(np.ones((3, 3), bool), -1, 2, (4, 4)).mask
     assert mask.box_xywh == [0, 2, 2, 2]
