@@ -49,6 +49,14 @@ def test_offsets_lead_from_each_pixel_to_the_mean_of_its_thing() -> None:
     assert targets["offset_weights"].tolist() == [[[1, 1, 0], [1, 1, 1]]]
 
 
+def test_an_image_of_one_column_has_its_rows() -> None:
+    generate = PanopticDeepLabTargetGenerator(ignore_label=255, thing_ids=[1])
+    targets = generate(np.array([[7], [7], [7], [0]]), [_segment(7, 1)])
+    assert targets["center_points"] == [[1, 0]]
+    assert targets["offset"].flatten(1).tolist() == [[1, 0, -1, 0], [0, 0, 0, 0]]
+    assert targets["sem_seg"].flatten().tolist() == [1, 1, 1, 255]
+
+
 def test_peaks_are_cut_at_the_border_and_the_higher_one_counts() -> None:
     ids = np.array([[1, 0, 2]])
     generate = PanopticDeepLabTargetGenerator(ignore_label=255, thing_ids=[0], sigma=1)

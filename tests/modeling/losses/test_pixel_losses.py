@@ -16,6 +16,7 @@ from seg_projects.modeling.losses import (
     sigmoid_focal_loss,
     sigmoid_hard_pixel_cross_entropy_loss,
 )
+from seg_projects.modeling.losses.hard_pixels import DeepLabCE, mean_of_hardest
 from seg_projects.modeling.losses.labels import label_planes
 
 VOID = 255
@@ -73,6 +74,23 @@ def test_a_fifth_is_kept_where_nothing_is_said_rounded_down(loss):
     every = loss(logits, target, ignore_value=VOID, fraction=0.285)
     assert found == loss(logits, target, ignore_value=VOID, fraction=0.2)
     assert (found == every) == (loss is hard_pixel_cross_entropy_loss)
+
+
+def test_of_nothing_the_hardest_weigh_nothing():
+    assert mean_of_hardest(torch.zeros(0), 0.5).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"), [(None, log(32 / 3) / 4), ([1, 2, 3, 9], log(2048 / 9) / 4)]
+)
+def test_detectron2s_loss_ignores_label_minus_1_and_keeps_all_pixels(
+    four_pixels, weights, expected
+):
+    # The sum of ln 2, ln 4/3 and ln 4, once each; then once, twice and three times.
+    logits, target = four_pixels
+    weights = None if weights is None else torch.tensor(weights).view(1, 1, 4)
+    loss = DeepLabCE()(logits, target.where(target != VOID, -1), weights)
+    assert loss.item() == pytest.approx(expected)
 
 
 def test_keeps_at_least_one_pixel(four_pixels):
@@ -160,6 +178,7 @@ def test_sigmoid_focal_follows_its_definition():
         (cross_entropy_loss, {"label_smoothing": 1.0}, "label_smoothing=1.0"),
         (cross_entropy_loss, {"class_weights": [1, 2, 3]}, "class_weights has 3 values, K is 2"),
         (hard_pixel_cross_entropy_loss, {"fraction": 0}, "fraction=0"),
+        (hard_pixel_cross_entropy_loss, {"fraction": 1.5}, "fraction=1.5"),
         (hard_pixel_cross_entropy_loss, {"class_weights": [1]}, "has 1 values, K is 2"),
         (focal_loss, {"gamma": -1}, "gamma=-1"),
         (sigmoid_focal_loss, {"gamma": -1}, "gamma=-1"),
