@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 try:
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
     from detectron2.checkpoint import DetectionCheckpointer
     from seg_projects.engine import SegTrainer, load_weights, prepare
     from seg_projects.engine.model_checks import augments_detections
+    from seg_projects.engine.resumption import explaining_unusable
 
     cfg = read_config(args)
     prepare(cfg, args)
@@ -54,7 +56,8 @@ def run(args: argparse.Namespace) -> dict[str, Any] | None:
         model = SegTrainer.build_model(cfg)
         checkpointer = DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR)
         if args.resume and checkpointer.has_checkpoint():
-            checkpointer.resume_or_load("", resume=True)
+            with explaining_unusable(Path(checkpointer.get_checkpoint_file())):
+                checkpointer.resume_or_load("", resume=True)
         else:
             load_weights(cfg, model)
         results = SegTrainer.test(cfg, model)
@@ -74,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from detectron2.engine import launch
         from seg_projects.engine.setup import check_gpus
 
-        check_gpus(args.num_gpus)
+        check_gpus(args.num_gpus, machines=args.num_machines, rank=args.machine_rank)
         launch(
             run,
             args.num_gpus,

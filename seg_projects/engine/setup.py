@@ -27,6 +27,8 @@ from seg_projects.data import declare_all
 from seg_projects.data.categories import output_categories
 from seg_projects.data.doctor.quick import require_sound
 from seg_projects.deeplab_config import check_joint_classes, needs_joint_classes
+from seg_projects.engine.resumption import last_checkpoint
+from seg_projects.engine.setting_checks import check_device, check_settings
 from seg_projects.errors import UserError
 from seg_projects.evaluation.build import PANOPTIC_TYPES
 
@@ -75,12 +77,27 @@ def import_modules(names: Sequence[str]) -> None:
             ) from error
 
 
-def check_gpus(wanted: int) -> None:
+def check_gpus(wanted: int, *, machines: int = 1, rank: int = 0) -> None:
     """Checks that several processes have a device each; one process runs on the CPU too.
 
+    Args:
+        wanted: processes on this machine.
+        machines: how many take part.
+        rank: the number of this one, from 0.
+
     Raises:
-        UserError: there are fewer CUDA devices.
+        UserError: there are fewer CUDA devices, or a number is out of range.
     """
+    if wanted < 0 or machines < 1:
+        raise UserError(
+            f"--num-gpus is {wanted}, --num-machines is {machines}: 1 is the least, and trains on "
+            "the CPU too."
+        )
+    if not 0 <= rank < machines:
+        raise UserError(
+            f"--machine-rank is {rank}, but --num-machines is {machines}: ranks are 0 to "
+            f"{machines - 1}."
+        )
     present = torch.cuda.device_count()
     if wanted > max(1, present):
         remedy = f"take {present} at most" if present else "leave it out to train on the CPU"
@@ -95,7 +112,8 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     Nothing in the file is executed. Falls back to the CPU where there is no CUDA.
 
     Raises:
-        UserError: the file is missing or no YAML, a key is unknown, a value has another type.
+        UserError: the file is missing or no YAML, a key is unknown, a value has another type,
+            there is no such device.
     """
     path = Path(config_file)
     if not path.is_file():
@@ -114,6 +132,7 @@ def load_config(config_file: str | Path, overrides: Sequence[str] = ()) -> CfgNo
     except CONFIG_ERRORS as error:
         raise UserError(f"On the command line: {_explain(error, known)}") from error
     _fall_back_to_cpu(cfg)
+    check_device(cfg.MODEL.DEVICE)
     return cfg
 
 
@@ -188,12 +207,14 @@ def prepare(cfg: CfgNode, args: argparse.Namespace) -> None:
 
     Raises:
         UserError: a data set is missing, not registered or has errors, class counts disagree, the
-            weights are missing, the output folder cannot be written.
+            weights or the checkpoint to go on from are missing, a number is out of range, the
+            output folder cannot be written.
     """
     if cfg.MODEL.DEVICE == "cpu":
         # Weights of classes that never occur have vanishing gradients, and arithmetic on denormal
         # numbers made an iteration five times slower. Threads inherit it, hence before the first.
         torch.set_flush_denormal(True)
+    check_settings(cfg, eval_only=args.eval_only)
     declare_datasets(cfg, eval_only=args.eval_only)
     _check_weights(cfg, eval_only=args.eval_only, resume=args.resume)
     if cfg.DATASETS.CHECK:
@@ -299,9 +320,14 @@ def _check_soundness(names: Sequence[str]) -> None:
 
 
 def _check_weights(cfg: CfgNode, *, eval_only: bool, resume: bool) -> None:
-    if resume and (Path(cfg.OUTPUT_DIR) / "last_checkpoint").is_file():
+    if resume and last_checkpoint(Path(cfg.OUTPUT_DIR)) is not None:
         return
     weights = cfg.MODEL.WEIGHTS
+    if resume and not eval_only and comm.is_main_process():
+        logger.warning(
+            "--resume: %s holds no checkpoint; the training starts at its first iteration.",
+            cfg.OUTPUT_DIR,
+        )
     if eval_only and not weights:
         raise UserError(
             "--eval-only needs weights, and MODEL.WEIGHTS is empty: name them, or add --resume for "

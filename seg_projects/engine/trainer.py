@@ -42,6 +42,7 @@ from seg_projects.engine.model_checks import (
 )
 from seg_projects.engine.poly_lr import WarmupPolyLR
 from seg_projects.engine.random_numbers import random_state
+from seg_projects.engine.resumption import explaining_unusable
 from seg_projects.engine.unreached import check_gradients
 from seg_projects.engine.weights import load_weights
 from seg_projects.errors import UserError
@@ -70,9 +71,14 @@ class SegTrainer(DefaultTrainer):
         self._finished = -1
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Goes on from the last checkpoint, or loads ``MODEL.WEIGHTS`` of any known naming."""
+        """Goes on from the last checkpoint, or loads ``MODEL.WEIGHTS`` of any known naming.
+
+        Raises:
+            UserError: the checkpoint is damaged or of another config.
+        """
         if resume and self.checkpointer.has_checkpoint():
-            super().resume_or_load(resume=True)
+            with explaining_unusable(Path(self.checkpointer.get_checkpoint_file())):
+                super().resume_or_load(resume=True)
             if isinstance(self._batches.loader, ResumableLoader):
                 self._batches.loader.skip(self.start_iter)
         else:
@@ -230,10 +236,20 @@ class SegTrainer(DefaultTrainer):
     def build_lr_scheduler(
         cls, cfg: CfgNode, optimizer: torch.optim.Optimizer
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """``SOLVER.LR_SCHEDULER_NAME``: ``WarmupPolyLR``, or one of Detectron2's."""
+        """``SOLVER.LR_SCHEDULER_NAME``: ``WarmupPolyLR``, or one of Detectron2's.
+
+        Raises:
+            UserError: it is none of them, or the steps do not ascend.
+        """
         solver = cfg.SOLVER
         if solver.LR_SCHEDULER_NAME != "WarmupPolyLR":
-            return super().build_lr_scheduler(cfg, optimizer)
+            try:
+                return super().build_lr_scheduler(cfg, optimizer)
+            except ValueError as error:
+                raise UserError(
+                    f"SOLVER.LR_SCHEDULER_NAME {solver.LR_SCHEDULER_NAME!r} with SOLVER.STEPS "
+                    f"{tuple(solver.STEPS)} makes no schedule: {error} WarmupPolyLR is another one."
+                ) from error
         return WarmupPolyLR(
             optimizer,
             solver.MAX_ITER,

@@ -152,11 +152,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL (\S+)", str(error))
+        if asked is None:
+            raise UserError(f"{path} is damaged, or no file of weights.") from error
         raise UserError(
-            f"{path} is not loaded: reading it could run code"
-            f"{f', it asks for {asked[1]}' if asked else ''}. If you trust it, save its weights "
-            "alone with the program that wrote it, by torch.save(model.state_dict(), ...) or as "
-            ".safetensors."
+            f"{path} is not loaded: reading it could run code, it asks for {asked[1]}. If you "
+            "trust it, save its weights alone with the program that wrote it, by "
+            "torch.save(model.state_dict(), ...) or as .safetensors."
         ) from error
     except (RuntimeError, EOFError, ValueError) as error:
         raise UserError(f"{path} is damaged, or no file of weights: {error}") from error

@@ -11,6 +11,7 @@ from detectron2.config import get_cfg
 from seg_projects.config import add_seg_projects_config
 from seg_projects.engine import SegTrainer
 from seg_projects.engine.poly_lr import WarmupPolyLR
+from seg_projects.errors import UserError
 
 
 def _rates(case: Golden, **options: object) -> np.ndarray:
@@ -53,3 +54,15 @@ def test_trainer_builds_the_recorded_schedule_from_a_config() -> None:
         optimizer.step()
         scheduler.step()
     case.check("deeplab", np.array(rates))
+
+
+@pytest.mark.parametrize("keys", [{"LR_SCHEDULER_NAME": "Cosine"}, {"STEPS": (9, 5)}])
+def test_schedules_that_there_are_not_are_named(keys: dict[str, object]) -> None:
+    cfg = get_cfg()
+    add_seg_projects_config(cfg)
+    cfg.SOLVER.update(keys)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    with pytest.raises(
+        UserError, match=r"with SOLVER\.STEPS \(.*makes no schedule: .*WarmupPolyLR"
+    ):
+        SegTrainer.build_lr_scheduler(cfg, optimizer)

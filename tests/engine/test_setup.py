@@ -144,8 +144,81 @@ def test_a_chosen_cpu_is_no_reason_to_warn(
 def test_processes_need_a_device_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     check_gpus(1)
-    with pytest.raises(UserError, match="--num-gpus is 2, but this machine has 0 CUDA devices"):
+    with pytest.raises(
+        UserError, match="but this machine has 0 CUDA devices: leave it out to train on"
+    ):
         check_gpus(2)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"wanted": -1}, "--num-gpus is -1, .* 1 is the least, and trains on the CPU too"),
+        ({"wanted": 1, "machines": 0}, "--num-machines is 0: 1 is the least"),
+        (
+            {"wanted": 1, "machines": 2, "rank": 2},
+            "--machine-rank is 2, but --num-machines is 2: ranks are 0 to 1",
+        ),
+    ],
+)
+def test_numbers_of_processes_out_of_range(given: dict[str, int], message: str) -> None:
+    check_gpus(0)  # which Detectron2 takes for the CPU
+    with pytest.raises(UserError, match=message):
+        check_gpus(**given)
+
+
+@pytest.mark.parametrize("device", ["gpu", "mps", "cuda:x"])
+def test_device_that_torch_cannot_use_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this machine has that device")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    path = write_config(tmp_path / "config.yaml", {"MODEL": {"DEVICE": device}, "VERSION": 2})
+    with pytest.raises(UserError, match=f"MODEL.DEVICE is '{device}', which torch cannot use"):
+        load_config(path)
+
+
+def test_device_with_a_number_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device, fits in (("cuda", True), ("cuda:1", True), ("cuda:2", False)):
+        path = write_config(tmp_path / "config.yaml", {"MODEL": {"DEVICE": device}, "VERSION": 2})
+        if fits:
+            assert device == load_config(path).MODEL.DEVICE
+            continue
+        with pytest.raises(UserError, match="'cuda:2', but this machine has 2 CUDA devices"):
+            load_config(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("SOLVER.IMS_PER_BATCH", 0, "SOLVER.IMS_PER_BATCH is 0: 1 is the least that works"),
+        ("SOLVER.MAX_ITER", 0, "SOLVER.MAX_ITER is 0: 1 is the least"),
+        ("SOLVER.CHECKPOINT_PERIOD", 0, "SOLVER.CHECKPOINT_PERIOD is 0: 1 is the least"),
+        ("DATALOADER.NUM_WORKERS", -1, "DATALOADER.NUM_WORKERS is -1: 0 is the least"),
+        ("DATALOADER.SAMPLER_TRAIN", "Random", "'Random'; known: TrainingSampler, Repeat"),
+        ("INPUT.MIN_SIZE_TRAIN", (), "INPUT.MIN_SIZE_TRAIN is empty"),
+        ("OUTPUT_DIR", "", "OUTPUT_DIR is empty"),
+    ],
+)
+def test_values_that_cannot_work_are_named(
+    tiny_root: Path, tmp_path: Path, key: str, value: Any, message: str
+) -> None:
+    config = write_config(tmp_path / "config.yaml", tiny_config(tiny_root, tmp_path / "out"))
+    with pytest.raises(UserError, match=message):
+        prepare(load_config(config, [key, str(value) or "''"]), _args())
+
+
+def test_what_is_a_matter_of_training_does_not_stop_an_evaluation(
+    tiny_root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "model.pth").touch()
+    parts = {"SOLVER": {"MAX_ITER": 0}, "MODEL": {"WEIGHTS": str(tmp_path / "model.pth")}}
+    _prepare(tmp_path, tiny_config(tiny_root, tmp_path / "out", **parts), eval_only=True)
 
 
 @pytest.mark.parametrize("eval_only", [False, True])
@@ -209,10 +282,21 @@ def test_missing_weights_are_named(tiny_root: Path, tmp_path: Path) -> None:
         _prepare(tmp_path, content)
 
 
+def test_resuming_where_nothing_is_says_that_it_starts_anew(
+    tiny_root: Path, tmp_path: Path, our_warnings: list[str]
+) -> None:
+    _prepare(tmp_path, tiny_config(tiny_root, tmp_path / "out"), resume=True)
+    assert our_warnings[0] == (
+        f"--resume: {tmp_path / 'out'} holds no checkpoint; the training starts at its first "
+        "iteration."
+    )
+
+
 def test_resuming_does_not_need_the_weights_of_the_start(tiny_root: Path, tmp_path: Path) -> None:
     content = tiny_config(tiny_root, tmp_path / "out", MODEL={"WEIGHTS": "absent.pth"})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "last_checkpoint").write_text("model_0000001.pth")
+    (tmp_path / "out" / "model_0000001.pth").touch()
     _prepare(tmp_path, content, resume=True)
     with pytest.raises(UserError, match="no such file"):
         _prepare(tmp_path, content)

@@ -97,6 +97,16 @@ def test_resumed_training_goes_on_at_its_iteration(tiny_run: Any, tmp_path: Path
     assert "Starting training from iteration 1" in (output / "log.txt").read_text()
 
 
+@pytest.mark.parametrize("flags", [("--resume",), ("--resume", "--eval-only")])
+def test_damaged_checkpoint_is_a_mistake(
+    tiny_run: Any, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    whole = (tiny_run.output / "model_0000000.pth").read_bytes()
+    (tmp_path / "model_final.pth").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "last_checkpoint").write_text("model_final.pth")
+    assert _train_net("--config-file", tiny_run.config, *flags, "OUTPUT_DIR", tmp_path) == 2
+
+
 def test_without_resume_training_starts_anew(tiny_run: Any, tmp_path: Path) -> None:
     output = tmp_path / "output"
     shutil.copytree(tiny_run.output, output)
@@ -123,6 +133,7 @@ def test_optimizer_is_chosen_by_the_config(tiny_run: Any, tmp_path: Path, optimi
         (("MODEL.WEIGHTS", "absent.pth"), "MODEL.WEIGHTS is 'absent.pth', and there is no such"),
         (("MODEL.SEM_SEG_HEAD.NUM_CLASSES", "5"), "set MODEL.SEM_SEG_HEAD.NUM_CLASSES to 4."),
         (("SOLVER.MAX_ITR", "5"), "Did you mean SOLVER.MAX_ITER?"),
+        (("MODEL.DEVICE", "gpu"), "MODEL.DEVICE is 'gpu', which torch cannot use"),
     ],
 )
 def test_mistake_is_one_line_and_status_2(
@@ -134,7 +145,9 @@ def test_mistake_is_one_line_and_status_2(
 ) -> None:
     arguments = ("--config-file", tiny_run.config, "OUTPUT_DIR", tmp_path, *overrides)
     assert _train_net(*arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    line = lines[0]
     assert line.startswith("error: ")
     assert message in line
 
