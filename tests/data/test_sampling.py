@@ -62,6 +62,13 @@ def test_an_image_with_a_rare_class_comes_by_its_factor(cfg, tmp_path, kind):
     assert all(shown.count(index) == 10 for index in range(15))
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_a_seed_gives_the_same_order_again(cfg, seed):
+    cfg.SEED = seed
+    first, second = (build_train_sampler(cfg, _annotated("annotations")) for _ in range(2))
+    assert list(itertools.islice(first, 190)) == list(itertools.islice(second, 190))
+
+
 def test_other_samplers_are_detectron2s(cfg):
     cfg.DATALOADER.SAMPLER_TRAIN = "TrainingSampler"
     found = build_train_sampler(cfg, _annotated("annotations"))
@@ -75,6 +82,8 @@ def test_crowds_do_not_make_a_class_present():
     assert classes_of_images(_annotated("segments_info"), None) == CLASSES
 
 
-def test_records_without_classes_are_named():
+# A label map says nothing where no table tells what its values mean.
+@pytest.mark.parametrize("record", [{}, {"sem_seg_file_name": "a.png"}])
+def test_records_without_classes_are_named(record):
     with pytest.raises(UserError, match=r"The record of a\.jpg names no classes"):
-        classes_of_images([{"file_name": "a.jpg"}], None)
+        classes_of_images([{"file_name": "a.jpg"} | record], None)
