@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from seg_projects.errors import UserError
 from seg_projects.evaluation.coco_precision import Task
+from seg_projects.evaluation.image_pairing import truth_image_ids
 from seg_projects.evaluation.image_states import add_comparison, compare
 from seg_projects.evaluation.instance_file_checks import (
     box_note,
@@ -34,7 +36,8 @@ def evaluate_instance_files(
 
     Args:
         truth: a COCO instances JSON.
-        predictions: a COCO result JSON: a list of boxes or masks with scores.
+        predictions: a COCO result JSON: a list of boxes or masks with scores; or an instances JSON
+            whose annotations have scores, its images named as those of the truth.
         task: ``"bbox"`` or ``"segm"``; None for masks where the first result has one.
         max_detections: so many per image and category count.
         boundary_share: of masks, boundary AP too; a boundary's reach as a share of the diagonal.
@@ -130,9 +133,7 @@ class _Instances(NamedTuple):
 
 
 def _read_instances(truth: _Truth, predictions: Path, task: str | None) -> _Instances:
-    results = _read(predictions)
-    if not isinstance(results, list):
-        raise UserError(f"{predictions} is not a COCO result file, which is a list.")
+    results = _results(_read(predictions), predictions, truth)
     if task is None:
         first = results[0] if results else None
         task = "segm" if isinstance(first, dict) and first.get("segmentation") else "bbox"
@@ -142,6 +143,26 @@ def _read_instances(truth: _Truth, predictions: Path, task: str | None) -> _Inst
     results = truth.compressed(results, chosen)
     file_names = {i: image.get("file_name", str(i)) for i, image in truth.images.items()}
     return _Instances(annotations, results, truth.categories, chosen, file_names)
+
+
+def _results(content: Any, path: Path, truth: _Truth) -> list[Any]:
+    """A list of results, or the annotations of an instances JSON with scores."""
+    if isinstance(content, list):
+        return content
+    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
+        raise UserError(
+            f"{path} is neither a COCO result file, which is a list, nor an instances JSON whose "
+            "annotations have a score."
+        )
+    ids = truth_image_ids(content.get("images"), truth.content.get("images"))
+    entries = content["annotations"]
+    return [_renumbered(entry, ids) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def _renumbered(entry: dict[str, Any], ids: Mapping[Any, Any]) -> dict[str, Any]:
+    number = entry.get("image_id")
+    known = isinstance(number, int | str) and number in ids
+    return {**entry, "image_id": ids[number]} if known else entry
 
 
 def _read(path: Path) -> Any:

@@ -14,6 +14,7 @@ from seg_projects.data.datasets.panoptic import read_panoptic_json
 from seg_projects.data.panoptic_ids import read_panoptic_ids
 from seg_projects.errors import UserError
 from seg_projects.evaluation.bootstrap import draw_images
+from seg_projects.evaluation.image_pairing import truth_image_ids
 from seg_projects.evaluation.image_states import (
     PanopticStates,
     add_comparison,
@@ -62,6 +63,7 @@ class PanopticFolder(NamedTuple):
     masks: Path
     annotations: dict[int, dict[str, Any]]  # by image id
     categories: list[dict[str, Any]]  # in the order of their ids
+    images: Any  # the list of that name, if the JSON has one
     notes: list[str]  # what a reader of the numbers should know
 
     def names(self) -> list[str]:
@@ -74,9 +76,9 @@ class PanopticFolder(NamedTuple):
 
 
 def open_panoptic_folder(
-    json_file: Path, masks: Path, categories: list[dict[str, Any]] | None = None
+    json_file: Path, masks: Path, truth: PanopticFolder | None = None
 ) -> PanopticFolder:
-    """Reads the JSON; ``categories`` are those of the truth where the file is a prediction.
+    """Reads the JSON; of a prediction, categories and image ids are those of the ``truth``.
 
     Raises:
         UserError: a path is missing, or the JSON is not of this format.
@@ -84,19 +86,21 @@ def open_panoptic_folder(
     for path in (json_file, masks):
         if not path.exists():
             raise UserError(f"{path} does not exist.")
-    required = ("annotations", "categories") if categories is None else ("annotations",)
+    required = ("annotations", "categories") if truth is None else ("annotations",)
     content = read_panoptic_json(json_file, required)
     check_panoptic_annotations(content["annotations"], json_file)
-    annotations = {a["image_id"]: a for a in content["annotations"]}
+    images = content.get("images")
+    ids = {} if truth is None else truth_image_ids(images, truth.images)
+    annotations = {ids.get(a["image_id"], a["image_id"]): a for a in content["annotations"]}
     if len(annotations) < len(content["annotations"]):
         twice = len(content["annotations"]) - len(annotations)
         raise UserError(f"{json_file} annotates {twice} image id(s) more than once.")
-    if categories is not None:
-        notes = other_names(content.get("categories"), categories, json_file)
-        return PanopticFolder(json_file, masks, annotations, categories, notes)
+    if truth is not None:
+        notes = other_names(content.get("categories"), truth.categories, json_file)
+        return PanopticFolder(json_file, masks, annotations, truth.categories, images, notes)
     check_panoptic_categories(content["categories"], json_file)
     categories = sorted(content["categories"], key=lambda category: category["id"])
-    return PanopticFolder(json_file, masks, annotations, categories, [])
+    return PanopticFolder(json_file, masks, annotations, categories, images, [])
 
 
 class PanopticFileCounts(NamedTuple):
@@ -226,7 +230,7 @@ def evaluate_panoptic_files(
     """
     check_boundary_share(boundary_share)
     truth = open_panoptic_folder(truth_json, truth_masks)
-    predicted = open_panoptic_folder(predicted_json, predicted_masks, truth.categories)
+    predicted = open_panoptic_folder(predicted_json, predicted_masks, truth)
     state = count_panoptic_files(truth, predicted, boundary_share)
     size, names, is_thing = len(truth.categories), truth.names(), truth.is_thing()
     scores = panoptic_scores(total_counts(state.counts, size), names, is_thing, state.notes)
@@ -241,7 +245,7 @@ def evaluate_panoptic_files(
         low, high = sampled_interval(_states(state, size), draws)
         scores.summary.update(PQ_low=low, PQ_high=high)
     if other is not None:
-        folder = open_panoptic_folder(*other, truth.categories)
+        folder = open_panoptic_folder(*other, truth)
         second = _states(count_panoptic_files(truth, folder), size)
         result = compare(_states(state, size), second, bootstrap or 1000)
         add_comparison(scores, "PQ", result, str(other[0]))

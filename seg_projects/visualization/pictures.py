@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 CARD_SIDE = 420
@@ -17,7 +18,12 @@ def read_picture(path: Path) -> Image.Image:
         OSError, ValueError, SyntaxError: it is no sound image, as Pillow says it.
     """
     with Image.open(path) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+        picture = ImageOps.exif_transpose(image)
+        if not picture.mode.startswith("I"):
+            return picture.convert("RGB")
+        # 16 bits, which Pillow would cut off at 255.
+        grey = np.rint(np.asarray(picture, dtype=np.float32) / 257).clip(0, 255)
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
 
 
 def shrunk(picture: Image.Image, side: int = CARD_SIDE) -> Image.Image:

@@ -44,6 +44,33 @@ def test_files_of_a_folder_agree_with_the_json(
         assert not labels[ids == 0].any()
 
 
+def test_prediction_of_a_data_set_scores_what_its_evaluation_does(
+    tiny_run: Any, tmp_path: Path
+) -> None:
+    shapes = tiny_run.root / "shapes"
+    arguments = ("--input", shapes / "val", "--output", tmp_path)
+    assert _predict("--config-file", tiny_run.config, *arguments) == 0
+    truth = json.loads((shapes / "annotations" / "panoptic_val.json").read_text())
+    for entry in truth["images"]:
+        entry["id"] += 1000
+    for entry in truth["annotations"]:
+        entry["image_id"] += 1000
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    sides = (
+        *("--truth", tmp_path / "truth.json"),
+        *("--truth-masks", shapes / "annotations" / "panoptic_val"),
+        *("--predictions", tmp_path / "panoptic.json"),
+        *("--prediction-masks", tmp_path / "panoptic"),
+    )
+    report = ("--json", tmp_path / "scores.json")
+    assert tool_main("evaluate")(["panoptic", *map(str, (*sides, *report))]) == 0
+    scored = json.loads((tmp_path / "scores.json").read_text())["per_category"]
+    evaluated = json.loads((tiny_run.output / "evaluation.json").read_text())["panoptic_seg"]
+    counts = {f"{key}-{name}": row[key] for name, row in scored.items() for key in ("FP", "FN")}
+    assert sum(counts.values()) > 0
+    assert counts == {key: evaluated[key] for key in counts}
+
+
 def test_prediction_needs_no_training_data(
     tiny_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,7 +74,10 @@ def overlapping_pairs(
         new = [place for place in np.unique(pairs).tolist() if masks[place] is None]
         for place in new:
             masks[place] = encode_segmentation(annotations[place]["segmentation"], size)
-            bounds[place], areas[place] = coco_mask.toBbox(masks[place]), coco_mask.area(masks[place])
+            bounds[place], areas[place] = (
+                coco_mask.toBbox(masks[place]),
+                coco_mask.area(masks[place]),
+            )
         # The intersection is within that of the bounds and the smaller mask, the union no less
         # than the larger mask.
         most = np.minimum(_common_sides(bounds, pairs).prod(axis=1), areas[pairs].min(axis=1))
