@@ -61,12 +61,13 @@ def test_linear_head_gives_logits_and_a_loss_at_image_size() -> None:
     cfg = load_config(EXAMPLE, ["MODEL.DEVICE", "cpu"])
     head = build_sem_seg_head(cfg, {"p2": ShapeSpec(channels=6, stride=4)})
     features = {"p2": torch.rand(2, 6, 3, 4)}
-    logits, losses = head(features)
-    assert (logits.shape, losses) == ((2, 4, 12, 16), {})
     # All void but one pixel, of class 3: its loss is minus the log of that class's probability.
     targets = torch.full((2, 12, 16), 255)
     targets[1, 5, 7] = 3
-    nothing, losses = head(features, targets)
+    # In evaluation, too, an input may carry its labels.
+    logits, losses = head.eval()(features, targets)
+    assert (logits.shape, losses) == ((2, 4, 12, 16), {})
+    nothing, losses = head.train()(features, targets)
     assert nothing is None
     expected = -logits[1, :, 5, 7].log_softmax(dim=0)[3]
     torch.testing.assert_close(losses, {"loss_sem_seg": expected})

@@ -43,8 +43,9 @@ class LinearHead(nn.Module):
         """Training: (None, losses). Inference: ((N, K, H, W) logits at image size, {})."""
         logits = self.predictor(features[self.name])
         logits = F.interpolate(logits, scale_factor=self.stride, mode="bilinear")
-        if targets is None:
+        if not self.training:
             return logits, {}
+        assert targets is not None, "training needs targets"
         return None, {
             "loss_sem_seg": F.cross_entropy(logits, targets, ignore_index=self.ignore_value)
         }
