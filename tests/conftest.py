@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -38,6 +40,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _fixed_seeds() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _open_log_streams() -> None:
+    """Gives loggers that an earlier test has set up another stream than that test's closed one."""
+    named = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict)]
+    for handler in [handler for logger in (logging.root, *named) for handler in logger.handlers]:
+        if getattr(getattr(handler, "stream", None), "closed", False):
+            handler.stream = sys.stdout
 
 
 @pytest.fixture(scope="session")
