@@ -27,8 +27,7 @@ from seg_projects.evaluation.cityscapes_semantic import (
 )
 from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.label_map_files import read_label_map
-from seg_projects.evaluation.scores import Scores, write_scores_json
-from seg_projects.evaluation.tables import log_table
+from seg_projects.evaluation.published_scores import publish_scores
 from seg_projects.postprocessing.label_argmax import argmax_labels
 
 logger = logging.getLogger(__name__)
@@ -63,15 +62,6 @@ class _TruthFiles:
         return read_label_map(self.folder / city / f"{stem}_gtFine_{kind}.png")
 
 
-def _finish(scores: Scores, output_dir: Path | None, file_name: str, title: str) -> None:
-    for note in scores.notes:
-        logger.warning("%s", note)
-    if output_dir is not None:
-        output_dir.mkdir(parents=True, exist_ok=True)
-        write_scores_json(output_dir / file_name, scores)
-    log_table(logger, title, list(scores.summary), [list(scores.summary.values())])
-
-
 class CityscapesInstanceEvaluator(DatasetEvaluator):
     """AP and AP50 of ``instances`` as the benchmark computes them."""
 
@@ -104,7 +94,8 @@ class CityscapesInstanceEvaluator(DatasetEvaluator):
         if by_image is None:
             return None
         scores = cityscapes_precision(list(by_image.values()))
-        _finish(scores, self.output_dir, "cityscapes_instances.json", "Cityscapes instances")
+        title, file_name = "Cityscapes instances", "cityscapes_instances.json"
+        publish_scores(logger, scores, title=title, folder=self.output_dir, file_name=file_name)
         of_labels = {f"AP-{name}": row["AP"] for name, row in scores.per_category.items()}
         return {"segm": scores.summary | of_labels}
 
@@ -143,7 +134,8 @@ class CityscapesSemanticEvaluator(DatasetEvaluator):
         if by_image is None:
             return None
         scores = cityscapes_scores(total_counts([no_counts(), *by_image.values()]))
-        _finish(scores, self.output_dir, "cityscapes_labels.json", "Cityscapes labels")
+        title, file_name = "Cityscapes labels", "cityscapes_labels.json"
+        publish_scores(logger, scores, title=title, folder=self.output_dir, file_name=file_name)
         names = {"mIoU": "IoU", "miIoU": "iIoU"}
         names |= {f"{key}_category": f"{name}_sup" for key, name in names.items()}
         means = {name: scores.summary[key] for key, name in names.items()}

@@ -16,8 +16,8 @@ from seg_projects.data.class_masks import read_class_masks
 from seg_projects.data.label_maps import IGNORED
 from seg_projects.evaluation.confusion import class_scores, mean_scores
 from seg_projects.evaluation.gathering import gather_by_image
-from seg_projects.evaluation.scores import Scores, write_scores_json
-from seg_projects.evaluation.tables import log_table
+from seg_projects.evaluation.published_scores import publish_scores
+from seg_projects.evaluation.scores import Scores
 from seg_projects.evaluation.worst_images import WorstImages
 from seg_projects.postprocessing.class_planes import class_planes
 
@@ -96,19 +96,11 @@ class ClassMaskEvaluator(DatasetEvaluator):
         if by_image is None:
             return None
         scores = self._scores(by_image)
-        for note in scores.notes:
-            logger.warning("%s", note)
-        if self.output_dir is not None:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            write_scores_json(self.output_dir / "semantic.json", scores)
-        means = scores.summary
-        log_table(logger, "Segmentation of classes", list(means), [list(means.values())])
-        per_class = {
-            f"{key}-{name}": value
-            for name, values in scores.per_category.items()
-            for key, value in values.items()
-        }
-        return {"sem_seg": means | per_class}
+        title, folder = "Segmentation of classes", self.output_dir
+        results = publish_scores(
+            logger, scores, title=title, folder=folder, file_name="semantic.json"
+        )
+        return {"sem_seg": results}
 
     def _scores(self, by_image: Mapping[Any, np.ndarray]) -> Scores:
         worst = WorstImages(self.num_worst)

@@ -17,10 +17,9 @@ from seg_projects.evaluation.gathering import gather_by_image
 from seg_projects.evaluation.ground_truth import PanopticGroundTruth
 from seg_projects.evaluation.image_states import SemanticStates, write_states
 from seg_projects.evaluation.label_map_truth import LabelMapGroundTruth
-from seg_projects.evaluation.scores import write_scores_json
+from seg_projects.evaluation.published_scores import publish_scores
 from seg_projects.evaluation.semantic_metrics import LabelPair, PixelMetric, SemanticMetric
 from seg_projects.evaluation.semantic_scores import compact, semantic_scores
-from seg_projects.evaluation.tables import log_table
 from seg_projects.postprocessing.label_argmax import argmax_labels
 
 logger = logging.getLogger(__name__)
@@ -97,20 +96,13 @@ class SemanticEvaluator(DatasetEvaluator):
         scores = semantic_scores(
             by_image, self.metrics, self.names, self.truth.file_name, num_worst=self.num_worst
         )
-        for note in scores.notes:
-            logger.warning("%s", note)
-        if self.output_dir is not None:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            write_scores_json(self.output_dir / "semantic.json", scores)
-            self._write_states(self.output_dir / "semantic_images.npz", by_image)
-        means = scores.summary
-        log_table(logger, "Semantic segmentation", list(means), [list(means.values())])
-        per_class = {
-            f"{key}-{name}": value
-            for name, values in scores.per_category.items()
-            for key, value in values.items()
-        }
-        return {"sem_seg": means | per_class}
+        title, folder = "Semantic segmentation", self.output_dir
+        results = publish_scores(
+            logger, scores, title=title, folder=folder, file_name="semantic.json"
+        )
+        if folder is not None:
+            self._write_states(folder / "semantic_images.npz", by_image)
+        return {"sem_seg": results}
 
     def _write_states(self, path: Path, by_image: dict[int, list[np.ndarray]]) -> None:
         """Keeps the pixels of each image, from which runs are compared."""
