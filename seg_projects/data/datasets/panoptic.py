@@ -134,9 +134,13 @@ def _parse(path: str, modified_ns: int, required: tuple[str, ...]) -> dict[str, 
         content = json.loads(Path(path).read_bytes())
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}.") from error
-    if missing := [k for k in required if k not in content]:
-        raise UserError(f"{path} is not a COCO panoptic file: it has no {missing[0]!r}.")
-    if content["annotations"] and "segments_info" not in content["annotations"][0]:
+    for key in required:
+        if not isinstance(content, dict) or key not in content:
+            raise UserError(f"{path} is not a COCO panoptic file: it has no {key!r}.")
+        if not isinstance(content[key], list):
+            raise UserError(f"{path}: {key} is {content[key]!r:.50}, not a list.")
+    first = content["annotations"][0] if content["annotations"] else {"segments_info": []}
+    if not isinstance(first, dict) or "segments_info" not in first:
         raise UserError(
             f"{path} has no 'segments_info': it looks like a COCO instances file, not a "
             "panoptic one."

@@ -91,6 +91,9 @@ def test_an_entry_without_a_needed_key_is_named(tmp_path):
     [
         ("{", "is not JSON"),
         ('{"images": []}', "it has no 'annotations'"),
+        ("3", "it has no 'images'"),
+        ('{"images": [], "annotations": {"a": 1}}', "annotations is {'a': 1}, not a list"),
+        ('{"images": [], "annotations": [3], "categories": []}', "has no 'segments_info'"),
         ('{"images": [], "annotations": [{"bbox": 1}], "categories": []}', "instances file"),
         ('{"images": [], "annotations": [], "categories": []}', "lists no categories"),
     ],
