@@ -20,17 +20,13 @@ from detectron2.utils import comm
 from seg_projects.architectures import is_kind
 from seg_projects.data.augmentation import listed_sizes
 from seg_projects.errors import UserError
+from seg_projects.modeling.losses import SOFTMAX_LOSSES
 from seg_projects.modeling.semantic_heads.base import listed_maps
 
 logger = logging.getLogger(__name__)
 
 # What ``get_norm`` takes; "" is none.
 NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "LN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
-# Of softmax: a pixel has one class.
-SOFTMAX_LOSSES = (
-    *("cross_entropy", "hard_pixel_cross_entropy", "focal"),
-    *("dice", "lovasz_softmax", "boundary"),
-)
 # Heads with a loss of their own, and those that extend them by the losses of the config.
 WITH_LOSSES = {
     "SemSegFPNHead": "SegFPNHead",

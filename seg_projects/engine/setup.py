@@ -31,6 +31,7 @@ from seg_projects.engine.resumption import last_checkpoint
 from seg_projects.engine.setting_checks import check_device, check_settings
 from seg_projects.errors import UserError
 from seg_projects.evaluation.build import PANOPTIC_TYPES
+from seg_projects.modeling.losses import SIGMOID_LOSSES
 
 CATEGORIES_FILE = "categories.json"
 DESCRIBED_TYPES = (*PANOPTIC_TYPES, "label_maps", "class_masks", "instances")
@@ -267,7 +268,7 @@ def _check_questions(cfg: CfgNode, name: str) -> None:
             f"{cfg.MODEL.META_ARCHITECTURE} does not take: SegSemanticSegmentor does."
         )
     losses = [entry[0] for entry in cfg.MODEL.SEM_SEG_HEAD.LOSSES if entry]
-    of_one = [n for n in losses if not str(n).startswith("sigmoid_") and n != "lovasz_hinge"]
+    of_one = [name for name in losses if name not in SIGMOID_LOSSES]
     if of_one:
         raise UserError(
             f"MODEL.SEM_SEG_HEAD.LOSSES has {of_one[0]}, which gives each pixel one class, and in "

@@ -10,10 +10,19 @@ from .hard_pixels import (
     sigmoid_hard_pixel_cross_entropy_loss,
 )
 from .lovasz import lovasz_hinge_loss, lovasz_softmax_loss
-from .weighted_sum import LOSSES, WeightedLoss, parse_losses, weighted_losses
+from .weighted_sum import (
+    LOSSES,
+    SIGMOID_LOSSES,
+    SOFTMAX_LOSSES,
+    WeightedLoss,
+    parse_losses,
+    weighted_losses,
+)
 
 __all__ = [
     "LOSSES",
+    "SIGMOID_LOSSES",
+    "SOFTMAX_LOSSES",
     "DeepLabCE",
     "WeightedLoss",
     "boundary_loss",

@@ -25,14 +25,18 @@ KEY = "MODEL.SEM_SEG_HEAD.LOSSES"
 # Parameters of a loss that are no options.
 GIVEN = ("logits", "target", "ignore_value", "pixel_weights")
 
-# Each is called as loss(logits, target, ignore_value=..., **options).
-LOSSES: dict[str, Callable[..., Tensor]] = {
+# Each is called as loss(logits, target, ignore_value=..., **options). Of softmax: a pixel has one
+# class.
+SOFTMAX_LOSSES: dict[str, Callable[..., Tensor]] = {
     "cross_entropy": cross_entropy_loss,
     "hard_pixel_cross_entropy": hard_pixel_cross_entropy_loss,
     "focal": focal_loss,
     "dice": dice_loss,
     "lovasz_softmax": lovasz_softmax_loss,
     "boundary": boundary_loss,
+}
+# Of sigmoid: a pixel may have several classes or none.
+SIGMOID_LOSSES: dict[str, Callable[..., Tensor]] = {
     "sigmoid_cross_entropy": sigmoid_cross_entropy_loss,
     "sigmoid_hard_pixel_cross_entropy": sigmoid_hard_pixel_cross_entropy_loss,
     "sigmoid_focal": sigmoid_focal_loss,
@@ -40,6 +44,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "lovasz_hinge": lovasz_hinge_loss,
     "sigmoid_boundary": sigmoid_boundary_loss,
 }
+LOSSES = SOFTMAX_LOSSES | SIGMOID_LOSSES
 
 
 class WeightedLoss(NamedTuple):
