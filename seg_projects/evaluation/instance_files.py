@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -87,12 +88,12 @@ class _Truth:
             self._annotations[task] = self.compressed(entries, task)
         return self._annotations[task]
 
-    @property
+    @cached_property
     def images(self) -> dict[Any, dict[str, Any]]:
         """By id."""
         return {image["id"]: image for image in self.content["images"]}
 
-    @property
+    @cached_property
     def categories(self) -> dict[int, str]:
         """Names by id, in the order of ids."""
         rows = sorted(self.content["categories"], key=lambda c: c["id"])

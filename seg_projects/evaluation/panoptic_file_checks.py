@@ -10,10 +10,8 @@ from seg_projects.evaluation.instance_file_checks import check_ids, check_names,
 from seg_projects.evaluation.scores import Problems
 
 
-def check_panoptic_categories(categories: Any, path: object) -> None:
+def check_panoptic_categories(categories: Sequence[Any], path: object) -> None:
     """Raises a UserError where an id, a name or ``isthing`` is missing, doubled or of no use."""
-    if not isinstance(categories, list):
-        raise UserError(f"{path}: categories is {categories!r:.50}, not a list.")
     for place, category in enumerate(categories):
         sentence = lacking(category, ("id", "name", "isthing"))
         if not sentence and category["isthing"] not in (0, 1):
@@ -24,10 +22,8 @@ def check_panoptic_categories(categories: Any, path: object) -> None:
     check_names(categories, path)
 
 
-def check_panoptic_annotations(annotations: Any, path: object) -> None:
+def check_panoptic_annotations(annotations: Sequence[Any], path: object) -> None:
     """Raises a UserError that names the annotations, and segments, that lack a field."""
-    if not isinstance(annotations, list):
-        raise UserError(f"{path}: annotations is {annotations!r:.50}, not a list.")
     problems = Problems()
     for place, annotation in enumerate(annotations):
         for sentence in _annotation_problems(annotation):
