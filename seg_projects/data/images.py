@@ -14,7 +14,7 @@ from detectron2.utils.file_io import PathManager
 from seg_projects.errors import UserError
 
 # 16-bit and 32-bit grey, of which Pillow's own conversion would keep the low byte.
-_WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _END_OF_JPEG = b"\xff\xd9"
 
 
@@ -52,8 +52,9 @@ def _pixels(image: Image.Image, content: bytes, image_format: str) -> np.ndarray
     pages = getattr(image, "n_frames", 1)
     if pages > 1 and image.format != "MPO":  # a camera's JPEG with previews
         raise ValueError(f"it has {pages} pages; save the one that is meant by itself")
-    if image.mode in _WIDE_MODES:
-        return _wide(ImageOps.exif_transpose(image), image_format)
+    if image.mode in WIDE_MODES:
+        grey = wide_grey(ImageOps.exif_transpose(image))[:, :, None]
+        return grey if image_format == "L" else np.repeat(grey, 3, axis=2)
     if image.mode == "F":
         raise ValueError("its values are floats, whose range is not known; save 8 or 16 bits")
     whole = content.endswith(_END_OF_JPEG)  # OpenCV would fill up the rest of a truncated file
@@ -85,14 +86,18 @@ def upright(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
     return pixels
 
 
-def _wide(image: Image.Image, image_format: str) -> np.ndarray:
+def wide_grey(image: Image.Image) -> np.ndarray:
+    """The (H, W) float32 values in [0, 255] of an image of 16 bits.
+
+    Raises:
+        ValueError: a value has more bits.
+    """
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(
             f"its values reach from {values.min()} to {values.max()}; 16 bits hold 0 to 65535"
         )
-    grey = values.astype(np.float32)[:, :, None] / 257
-    return grey if image_format == "L" else np.repeat(grey, 3, axis=2)
+    return values.astype(np.float32) / 257
 
 
 def as_tensor(image: np.ndarray) -> torch.Tensor:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from seg_projects.data.images import WIDE_MODES, wide_grey
+
 CARD_SIDE = 420
 """Pixels of the longer side of a card's picture."""
 
@@ -19,11 +21,9 @@ def read_picture(path: Path) -> Image.Image:
     """
     with Image.open(path) as image:
         picture = ImageOps.exif_transpose(image)
-        if not picture.mode.startswith("I"):
-            return picture.convert("RGB")
-        # 16 bits, which Pillow would cut off at 255.
-        grey = np.rint(np.asarray(picture, dtype=np.float32) / 257).clip(0, 255)
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+        if picture.mode in WIDE_MODES:
+            picture = Image.fromarray(np.rint(wide_grey(picture)).astype(np.uint8))
+        return picture.convert("RGB")
 
 
 def shrunk(picture: Image.Image, side: int = CARD_SIDE) -> Image.Image:
