@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from detectron2.checkpoint import DetectionCheckpointer
+from seg_projects.engine.resumption import LAST
 from seg_projects.errors import UserError
 from seg_projects.files import open_atomically, write_atomically
 
@@ -115,7 +116,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_atomically(path) as file:
             torch.save(content, file)
-        write_atomically(path.with_name("last_checkpoint"), path.name.encode())
+        write_atomically(path.with_name(LAST), path.name.encode())
     except (OSError, RuntimeError) as error:
         # torch fails once more when it closes what it could not write.
         cause = error.__context__ if isinstance(error.__context__, OSError) else error

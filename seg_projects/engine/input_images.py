@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seg_projects.data.datasets.semantic import IMAGE_SUFFIXES
 from seg_projects.data.images import read_image
 from seg_projects.errors import UserError
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 
 class InputImage(NamedTuple):

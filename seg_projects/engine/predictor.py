@@ -16,6 +16,7 @@ from seg_projects.data.datasets.panoptic import IGNORE_LABEL
 from seg_projects.deeplab_config import needs_joint_classes
 from seg_projects.engine.image_model import ImageModel
 from seg_projects.engine.model_categories import check_num_classes, model_categories
+from seg_projects.engine.resumption import noted_checkpoint
 from seg_projects.errors import UserError
 
 
@@ -69,9 +70,9 @@ def find_weights(cfg: CfgNode, overrides: Sequence[str] = ()) -> str:
     Raises:
         UserError: there is no such file.
     """
-    last = Path(cfg.OUTPUT_DIR) / "last_checkpoint"
-    if last.is_file() and "MODEL.WEIGHTS" not in overrides[::2]:
-        weights = str(last.with_name(last.read_text(encoding="utf-8").strip()))
+    last = noted_checkpoint(Path(cfg.OUTPUT_DIR))
+    if last is not None and "MODEL.WEIGHTS" not in overrides[::2]:
+        weights = str(last)
     elif cfg.MODEL.WEIGHTS:
         weights = cfg.MODEL.WEIGHTS
     else:

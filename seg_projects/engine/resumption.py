@@ -14,17 +14,23 @@ from seg_projects.errors import UserError
 LAST = "last_checkpoint"  # beside the checkpoints: a file with the name of the last one
 
 
+def noted_checkpoint(output_dir: Path) -> Path | None:
+    """The file, present or not, that ``last_checkpoint`` in ``output_dir`` names; None without."""
+    note = output_dir / LAST
+    if not note.is_file():
+        return None
+    return note.with_name(note.read_text(encoding="utf-8", errors="replace").strip())
+
+
 def last_checkpoint(output_dir: Path) -> Path | None:
-    """The file that ``last_checkpoint`` in ``output_dir`` names; None where there is no such one.
+    """The checkpoint to go on from; None where ``output_dir`` names none.
 
     Raises:
         UserError: the file that it names is gone.
     """
-    note = output_dir / LAST
-    if not note.is_file():
-        return None
-    last = note.with_name(note.read_text(encoding="utf-8", errors="replace").strip())
-    if not last.is_file():
+    last = noted_checkpoint(output_dir)
+    if last is not None and not last.is_file():
+        note = last.with_name(LAST)
         raise UserError(f"{note} names {last.name}, which is not there: {_remedy(last)}.")
     return last
 
